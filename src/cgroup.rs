@@ -1,0 +1,1 @@
+//! The limits that the kernel puts on this process: memory and pids.

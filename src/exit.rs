@@ -1,0 +1,31 @@
+//! Exit codes: sysexits(3) where one fits, the shell's 126 and 127 for a program that cannot be run.
+
+use std::process::ExitCode;
+
+/// How the program ends when it does not become lsphp. The numbers are the contract with panels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Success = 0,
+    /// The command line is wrong (`EX_USAGE`).
+    Usage = 64,
+    /// A defect of this program (`EX_SOFTWARE`).
+    Internal = 70,
+    /// An effect on the system failed (`EX_OSERR`).
+    System = 71,
+    /// Privileges could not be dropped, or the proof of the drop failed (`EX_NOPERM`).
+    Privileges = 77,
+    /// The environment or the plan is refused (`EX_CONFIG`).
+    Refused = 78,
+    /// lsphp is there but cannot be executed.
+    NotExecutable = 126,
+    /// lsphp is not there.
+    NotFound = 127,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
