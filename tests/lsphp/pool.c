@@ -1,0 +1,186 @@
+#include "pool.h"
+
+#include "board.h"
+#include "connection.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { POLITE_SIGNALS = 5 }; /* SIGTERMs, a second apart, before SIGKILL */
+
+static volatile sig_atomic_t stop;
+static sigset_t outside; /* the signal mask while the parent sleeps, and of its workers */
+static int children;
+
+static void on_stop(int signal)
+{
+	(void)signal;
+	stop = 1;
+}
+
+static void on_child(int signal)
+{
+	(void)signal; /* only has to interrupt the sleep */
+}
+
+/* Our signals are delivered during ppoll only, so that none is missed between a check and the sleep after it. */
+static void catch_signals(void)
+{
+	static const int stopping[] = {SIGTERM, SIGINT, SIGUSR1, SIGQUIT};
+	sigset_t ours;
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGCHLD);
+	sigaction(SIGCHLD, &(struct sigaction){.sa_handler = on_child}, NULL);
+	for (int i = 0; i < 4; i++) {
+		sigaddset(&ours, stopping[i]);
+		sigaction(stopping[i], &(struct sigaction){.sa_handler = on_stop}, NULL);
+	}
+	sigprocmask(SIG_BLOCK, &ours, &outside);
+}
+
+static void reap(void)
+{
+	int status;
+	pid_t pid;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (WIFSIGNALED(status))
+			fprintf(stderr, "[UID:%d][%d] Child process with pid: %d was killed by signal: %d, core dumped: %s\n", getuid(),
+			        getpid(), pid, WTERMSIG(status), WCOREDUMP(status) ? "yes" : "no");
+		struct slot *slot = board_find(pid);
+		if (slot) {
+			board_release(slot);
+			children--;
+		}
+	}
+}
+
+static int sleep_until(int listener, long milliseconds)
+{
+	struct pollfd waiting = {.fd = listener, .events = POLLIN};
+	struct timespec limit = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+	return ppoll(&waiting, listener >= 0, &limit, &outside);
+}
+
+static void kill_runaway(struct slot *slot)
+{
+	int last = slot->told_to_leave > POLITE_SIGNALS;
+	fprintf(stderr, "[UID:%d][%d] %s runaway process PID: %d with %s\n", getuid(), getpid(), last ? "Force killing" : "Killing",
+	        slot->pid, last ? "SIGKILL" : "SIGTERM");
+	kill(slot->pid, last ? SIGKILL : SIGTERM);
+	slot->told_to_leave++;
+}
+
+/* Once a second: idle workers beyond the allowance are told to leave (they look every second), runaways get a signal. */
+static void check_workers(const struct settings *s, time_t now)
+{
+	int idle = 0;
+	for (int i = 0; i < board->size; i++) {
+		struct slot *slot = &board->slots[i];
+		if (!slot->pid)
+			continue;
+		if (slot->in_request) {
+			if (now - slot->busy_since > s->max_process_time)
+				kill_runaway(slot);
+			continue;
+		}
+		int too_long = s->max_idle > 0 && now - slot->idle_since > s->max_idle + 5;
+		if (children > s->children || idle > s->max_idle_children || too_long)
+			slot->told_to_leave++;
+		if (!slot->told_to_leave)
+			idle++;
+	}
+}
+
+/* 1 in the new worker. */
+static int start_worker(int fd, int listener)
+{
+	struct slot *slot = board_find(0);
+	pid_t parent = getpid(), pid = slot ? fork() : -1;
+	if (pid == 0) {
+		/* The parent may be slow to write the pid; the worker needs none of the rest it sets. */
+		my_slot = slot;
+		setsid();
+		worker_adopt_signals(&outside);
+		worker_of(parent);
+		if (geteuid() == 0 || !host_has_memory())
+			close(listener), worker_stop_listening();
+		connection_open(fd, 1);
+		return 1;
+	}
+	if (pid < 0)
+		fprintf(stderr, "[UID:%d][%d] fork() failed, please increase process limit, errno: %d (%s)\n", getuid(), getpid(), errno,
+		        strerror(errno));
+	if (pid > 0) {
+		children++;
+		slot->pid = pid;
+	}
+	close(fd);
+	return 0;
+}
+
+int pool_run(const struct settings *s, int listener)
+{
+	pid_t parent = getppid();
+	time_t last = 0;
+	int seconds_empty = 0;
+
+	setsid();
+	if (board_create(s->children + s->extra_children)) {
+		perror("lsphp: mmap of the shared board failed");
+		return 0;
+	}
+	catch_signals();
+	while (!stop) {
+		reap();
+		time_t now = time(NULL);
+		if (now != last) {
+			last = now;
+			if (getppid() != parent)
+				break;
+			check_workers(s, now);
+			seconds_empty = s->pgrp_max_idle && !children ? seconds_empty + 1 : 0;
+			if (seconds_empty > s->pgrp_max_idle)
+				break;
+		}
+		if (sleep_until(listener, 1000) != 1)
+			continue;
+		reap();
+		if (children && board_accepting()) {
+			usleep(400); /* leave it to the idle worker */
+			sched_yield();
+			continue;
+		}
+		if (children >= s->children + s->extra_children) {
+			fprintf(stderr,
+			        "[UID:%d][%d] Reached max children process limit: %d, extra: %d, current: %d, busy: %d, please increase "
+			        "LSAPI_CHILDREN.\n",
+			        getuid(), getpid(), s->children, s->extra_children, children, board_connected());
+			sleep_until(-1, 100);
+			continue;
+		}
+		int fd = accept(listener, NULL, NULL);
+		if (fd >= 0) {
+			struct slot *slot = board_find(0);
+			if (slot) {
+				pid_t none = slot->pid;
+				*slot = (struct slot){.pid = none, .idle_since = now, .state = WORKER_IDLE};
+			}
+			seconds_empty = 0;
+			if (start_worker(fd, listener))
+				return 1;
+		} else if (errno != EINTR && errno != EAGAIN) {
+			perror("lsphp: accept failed");
+			break;
+		}
+	}
+	return 0;
+}
