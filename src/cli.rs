@@ -1,6 +1,7 @@
 //! The command line: one clap definition, one file a command.
 
 mod request;
+mod timeout;
 
 use std::ffi::OsString;
 use std::io::Write;

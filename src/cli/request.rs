@@ -1,17 +1,204 @@
 //! `cac-lsphp request`: one LSAPI request, as curl would show it.
 
+mod output;
+mod target;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
 use clap::Args;
 
 use crate::exit::Exit;
+use crate::lsapi::body::Source;
+use crate::lsapi::request::Pair;
+use crate::lsapi::{Address, Body, Client, Deadline, Error, Request};
+
+use output::Output;
+use target::Target;
+
+const DEFAULT_ADDRESS: &str = "127.0.0.1:9000";
+
+/// Bytes of a file that are read at once, and sent at once.
+const CHUNK: usize = 64 << 10;
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Status line, headers and body go to stdout, what the site writes to stderr to stderr.
+Exit code 0: a complete answer, whatever its status. 64: usage. 71: anything else, with one line why.
+
+A target /mnt/users/USER/DOMAIN/public_html/… or /home/USER/public_html/… has the document root
+that ends in public_html, any other path its own directory.
+
+LSAPI has no authentication: keep lsphp's port away from strangers.")]
 pub struct RequestArgs {
-    /// A script's absolute path, or a URI
-    pub target: String,
+    /// A script's absolute path with perhaps a ?query, or a URI http(s)://host/path?query
+    target: OsString,
+
+    /// lsphp's address: IP:PORT, [IPv6]:PORT or a socket's path [default: CAC_LISTEN, else 127.0.0.1:9000]
+    #[arg(long, value_name = "ADDRESS")]
+    addr: Option<Address>,
+
+    /// The method [default: GET, or POST with -d]
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    method: Option<OsString>,
+
+    /// A header `Name: value`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    headers: Vec<OsString>,
+
+    /// The body, sent as it is; @FILE reads it from a file, @- from stdin
+    #[arg(short = 'd', long = "data", value_name = "BODY")]
+    data: Option<OsString>,
+
+    /// A variable NAME=VALUE for $_SERVER; may be repeated
+    #[arg(short = 'e', long = "env", value_name = "NAME=VALUE")]
+    environment: Vec<OsString>,
+
+    /// The document root [default for a URI: /home/$user/public_html]
+    #[arg(long, value_name = "DIR")]
+    root: Option<OsString>,
+
+    /// How long the whole request may take, such as 500ms, 30s or 2m
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = super::timeout::parse)]
+    timeout: Duration,
+
+    /// Show the body only
+    #[arg(long)]
+    body_only: bool,
 }
 
 /// Sends the request and prints the answer.
-pub fn run(_arguments: &RequestArgs) -> Exit {
-    super::complain("request: not built yet");
-    Exit::Internal
+pub fn run(arguments: &RequestArgs) -> Exit {
+    let (address, request) = match prepare(arguments) {
+        Ok(prepared) => prepared,
+        Err(error) => return fail(Exit::Usage, &error),
+    };
+    let sent = open_body(arguments.data.as_deref()).and_then(|mut data| {
+        let mut output = Output::new(!arguments.body_only)?;
+        Ok(Client::new(address).send(
+            &request,
+            data.as_body(),
+            Deadline::after(arguments.timeout),
+            &mut output,
+        )?)
+    });
+    match sent {
+        Ok(()) => Exit::Success,
+        Err(error) => match error.downcast_ref() {
+            // Whoever reads the output has seen enough, as in `cac-lsphp request … | head`.
+            Some(Error::Output(source)) if source.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
+            Some(Error::Request(_)) => fail(Exit::Usage, &error),
+            _ => fail(Exit::System, &error),
+        },
+    }
+}
+
+fn fail(exit: Exit, error: &anyhow::Error) -> Exit {
+    super::complain(format_args!("{error:#}"));
+    exit
+}
+
+fn prepare(arguments: &RequestArgs) -> anyhow::Result<(Address, Request)> {
+    let address = match &arguments.addr {
+        Some(address) => address.clone(),
+        None => match variable("CAC_LISTEN") {
+            Some(text) => text.to_string_lossy().parse().context("CAC_LISTEN")?,
+            None => DEFAULT_ADDRESS.parse()?,
+        },
+    };
+    let user = variable("user");
+    let target = Target::parse(&arguments.target, arguments.root.as_deref(), user.as_deref())?;
+    let default_method = if arguments.data.is_some() { "POST" } else { "GET" };
+    let method = arguments.method.as_deref().unwrap_or(OsStr::new(default_method));
+
+    let mut request = Request::new(method.as_bytes(), target.script_filename(), target.script_name());
+    request.query_string = target.query().to_vec();
+    request.environment = target.variables();
+    for entry in &arguments.environment {
+        set_variable(&mut request.environment, entry)?;
+    }
+    for header in &arguments.headers {
+        let (name, value) = split(header.as_bytes(), b':')
+            .ok_or_else(|| anyhow!("header {header:?} has no colon; write -H 'Name: value'"))?;
+        request.headers.push((name.to_vec(), value.trim_ascii().to_vec()));
+    }
+    add_header(&mut request, "Host", target.authority());
+    add_header(&mut request, "User-Agent", concat!("cac-lsphp/", env!("CARGO_PKG_VERSION")).as_bytes());
+    add_header(&mut request, "Accept", b"*/*");
+    if arguments.data.is_some() {
+        add_header(&mut request, "Content-Type", b"application/x-www-form-urlencoded");
+    }
+    Ok((address, request))
+}
+
+/// A variable of our own environment; an empty one is the same as none.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn set_variable(environment: &mut Vec<Pair>, entry: &OsStr) -> anyhow::Result<()> {
+    let (name, value) = split(entry.as_bytes(), b'=')
+        .ok_or_else(|| anyhow!("variable {entry:?} has no value; write -e NAME=VALUE"))?;
+    environment.retain(|(known, _)| known != name);
+    environment.push((name.to_vec(), value.to_vec()));
+    Ok(())
+}
+
+/// Adds a header unless the user gave one of that name.
+fn add_header(request: &mut Request, name: &str, value: &[u8]) {
+    if !request.headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name.as_bytes())) {
+        request.headers.push((name.into(), value.to_vec()));
+    }
+}
+
+fn split(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let position = text.iter().position(|&byte| byte == separator)?;
+    Some((text.get(..position)?, text.get(position + 1..)?))
+}
+
+/// The body, held for as long as the request may have to be sent again.
+enum Data {
+    None,
+    Bytes(Vec<u8>),
+    File { reader: Box<dyn Source>, length: u64 },
+}
+
+impl Data {
+    fn as_body(&mut self) -> Body<'_> {
+        match self {
+            Data::None => Body::None,
+            Data::Bytes(bytes) => Body::Bytes(bytes),
+            Data::File { reader, length } => Body::Reader { source: reader, length: *length },
+        }
+    }
+}
+
+fn open_body(argument: Option<&OsStr>) -> anyhow::Result<Data> {
+    let Some(argument) = argument else { return Ok(Data::None) };
+    let file = match argument.as_bytes() {
+        b"@-" => File::from(io::stdin().as_fd().try_clone_to_owned().context("read the body from stdin")?),
+        [b'@', path @ ..] => {
+            let path = OsString::from_vec(path.to_vec());
+            File::open(&path).with_context(|| format!("open the body's file {}", path.display()))?
+        }
+        literal => return Ok(Data::Bytes(literal.to_vec())),
+    };
+    read_body(file).context("read the body")
+}
+
+/// A regular file is sent as it is read; what has no length before its end is held in memory.
+fn read_body(mut file: File) -> io::Result<Data> {
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        let length = metadata.len().saturating_sub(file.stream_position()?);
+        return Ok(Data::File { reader: Box::new(BufReader::with_capacity(CHUNK, file)), length });
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(Data::Bytes(bytes))
 }
