@@ -1,8 +1,23 @@
 //! The limits that the kernel puts on this process: memory and pids.
+//!
+//! `/proc/self/cgroup` says where the process is, `/proc/self/mountinfo` where that can be read
+//! ([`hierarchy`]); the files there say what it may use ([`memory`], [`pids`]). What cannot be read
+//! or understood is left out with a warning, and the rest is used.
+
+mod files;
+mod hierarchy;
+mod membership;
+mod memory;
+mod mounts;
+mod path;
+mod pids;
 
 use std::path::Path;
 
 use serde::Serialize;
+
+use files::KernelFiles;
+use hierarchy::Hierarchies;
 
 /// What the kernel allows this process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,7 +50,41 @@ pub struct PidsLimit {
     pub source: String,
 }
 
+/// What the kernel refused or took from the processes of this container since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Events {
+    /// Processes killed for lack of memory; `None`: the kernel does not say.
+    pub oom_kills: Option<u64>,
+    /// Forks and threads refused by `pids.max`; `None`: the kernel does not say.
+    pub forks_refused: Option<u64>,
+}
+
 /// Finds the limits of this process, reading the kernel's files below `root` (`/` in production).
-pub fn detect(_root: &Path) -> Limits {
-    Limits { memory: None, lost: Vec::new(), mem_total: None, pids: None, warnings: Vec::new() }
+pub fn detect(root: &Path) -> Limits {
+    let mut files = KernelFiles::below(root);
+    let hierarchies = Hierarchies::resolve(&mut files);
+    let mem_total = memory::total(&mut files);
+
+    let mut found = match &hierarchies.memory {
+        Some(hierarchy) => memory::limits(&mut files, hierarchy),
+        None => Vec::new(),
+    };
+    found.retain(|limit| memory::is_a_limit(limit.bytes, mem_total));
+    found.sort_by_key(|limit| limit.bytes);
+    let mut found = found.into_iter();
+    let memory = found.next();
+    let lost = found.collect();
+
+    let pids = hierarchies.pids.and_then(|hierarchy| pids::limit(&mut files, &hierarchy));
+    Limits { memory, lost, mem_total, pids, warnings: files.into_warnings() }
+}
+
+/// Counts what went wrong in this process's own cgroup, reading below `root` (`/` in production).
+pub fn events(root: &Path) -> Events {
+    let mut files = KernelFiles::below(root);
+    let hierarchies = Hierarchies::resolve(&mut files);
+    Events {
+        oom_kills: hierarchies.memory.and_then(|hierarchy| memory::oom_kills(&files, &hierarchy)),
+        forks_refused: hierarchies.pids.and_then(|hierarchy| pids::forks_refused(&files, &hierarchy)),
+    }
 }

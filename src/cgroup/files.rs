@@ -1,0 +1,199 @@
+//! Reads the kernel's small files, and the forms of text they have.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// More than any file read here has; what lies beyond is not wanted, whatever the file is.
+const MAX_FILE_SIZE: u64 = 4 << 20;
+
+/// The kernel's files below one root, and what was wrong with them.
+pub(super) struct KernelFiles<'a> {
+    root: &'a Path,
+    warnings: Vec<String>,
+}
+
+impl<'a> KernelFiles<'a> {
+    pub(super) fn below(root: &'a Path) -> Self {
+        Self { root, warnings: Vec::new() }
+    }
+
+    /// Reads `path`, which is relative to the root.
+    pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut content = Vec::with_capacity(4096);
+        File::open(self.root.join(path))?.take(MAX_FILE_SIZE).read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    /// Reads `path`, or warns that it cannot be read.
+    pub(super) fn read_or_warn(&mut self, path: &Path) -> Option<Vec<u8>> {
+        self.read(path).map_err(|error| self.warn(path, &format!("cannot be read: {error}"))).ok()
+    }
+
+    /// Reads the limit that `path` states; 0, an empty file and garbage are no limits, and warned
+    /// about. A file that is absent is `Err`, for the caller to judge.
+    pub(super) fn read_limit(&mut self, path: &Path) -> Result<Option<u64>, Absent> {
+        let content = match self.read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Absent),
+            Err(error) => {
+                self.warn(path, &format!("cannot be read: {error}; not used"));
+                return Ok(None);
+            }
+            Ok(content) => content,
+        };
+        Ok(parse_limit(&content).unwrap_or_else(|problem| {
+            self.warn(path, &format!("{problem}; not used"));
+            None
+        }))
+    }
+
+    /// Reads the limit `name` in `directory`. It is absent where its controller is not enabled and
+    /// in the topmost cgroup; then its `twin` is absent too, or it is a fault.
+    pub(super) fn read_limit_beside(&mut self, directory: &Path, name: &str, twin: &str) -> Option<u64> {
+        let path = directory.join(name);
+        self.read_limit(&path).unwrap_or_else(|Absent| {
+            if self.root.join(directory).join(twin).exists() {
+                self.warn(&path, "no such file; not used");
+            }
+            None
+        })
+    }
+
+    pub(super) fn is_directory(&self, path: &Path) -> bool {
+        self.root.join(path).is_dir()
+    }
+
+    /// Keeps `path: problem` for the plan, once.
+    pub(super) fn warn(&mut self, path: &Path, problem: &str) {
+        let path = Path::new("/").join(path);
+        let warning = format!("{}: {problem}", printable(path.as_os_str().as_encoded_bytes()));
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    pub(super) fn into_warnings(self) -> Vec<String> {
+        self.warnings
+    }
+}
+
+/// There is no such file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Absent;
+
+/// What a limit file says: a number, or `max` for none.
+fn parse_limit(content: &[u8]) -> Result<Option<u64>, String> {
+    match content.trim_ascii() {
+        b"" => Err("empty".to_owned()),
+        b"max" => Ok(None),
+        text => match parse_number(text) {
+            Some(0) => Err("0 is no limit to work with".to_owned()),
+            Some(number) => Ok(Some(number)),
+            None => Err(format!("{:?} is not a number", excerpt(text))),
+        },
+    }
+}
+
+/// The number after `key` in lines of `key number`, as in `memory.stat`.
+pub(super) fn keyed_number(content: &[u8], key: &str) -> Option<u64> {
+    content.split(|byte| *byte == b'\n').find_map(|line| {
+        let value = line.strip_prefix(key.as_bytes())?.strip_prefix(b" ")?;
+        parse_number(value.trim_ascii())
+    })
+}
+
+pub(super) fn parse_number(digits: &[u8]) -> Option<u64> {
+    // `u64::from_str` would take a leading `+`.
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The lines of `content`; what follows the last newline is a line only if there is something.
+pub(super) fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+}
+
+/// Text for one line on a terminal, whatever the bytes.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for character in String::from_utf8_lossy(bytes).chars() {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+fn excerpt(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_numbers_or_max() {
+        for (content, limit) in [
+            ("1073741824\n", Some(1_073_741_824)),
+            ("1073741824", Some(1_073_741_824)),
+            (" 7 \n", Some(7)),
+            ("max\n", None),
+            ("18446744073709551615\n", Some(u64::MAX)),
+        ] {
+            assert_eq!(parse_limit(content.as_bytes()), Ok(limit), "{content:?}");
+        }
+        for content in [
+            "",
+            "\n",
+            "0\n",
+            "00\n",
+            "-1\n",
+            "+5\n",
+            "1.5\n",
+            "512M\n",
+            "1 2\n",
+            "18446744073709551616\n",
+            "\0",
+        ] {
+            assert!(parse_limit(content.as_bytes()).is_err(), "{content:?}");
+        }
+    }
+
+    #[test]
+    fn a_problem_is_one_short_line() {
+        let problem = parse_limit("x\ny\u{1b}[2J".repeat(100).as_bytes()).unwrap_err();
+        assert!(!problem.contains(char::is_control) && problem.len() < 200, "{problem}");
+    }
+
+    #[test]
+    fn keys_match_as_whole_words() {
+        let stat = b"cache 1\nhierarchical_memory_limit 536870912\nhierarchical_memsw_limit 7\n";
+        assert_eq!(keyed_number(stat, "hierarchical_memory_limit"), Some(536_870_912));
+        assert_eq!(keyed_number(stat, "hierarchical_memory"), None);
+        assert_eq!(keyed_number(stat, "memory_limit"), None);
+        assert_eq!(keyed_number(b"oom 3\noom_kill 2\n", "oom_kill"), Some(2));
+        assert_eq!(keyed_number(b"oom_kill \n", "oom_kill"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged(bytes: Vec<u8>) {
+            let _ = parse_limit(&bytes);
+            let _ = keyed_number(&bytes, "max");
+            prop_assert!(!printable(&bytes).contains(char::is_control));
+        }
+
+        #[test]
+        fn every_number_reads_back(number in 1u64..) {
+            prop_assert_eq!(parse_limit(format!("{number}\n").as_bytes()), Ok(Some(number)));
+            prop_assert_eq!(keyed_number(format!("a 1\nkey {number}\n").as_bytes(), "key"), Some(number));
+        }
+    }
+}
