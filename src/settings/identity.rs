@@ -1,0 +1,189 @@
+//! Who the site is: types that cannot hold root, a path or a line break.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// The site as the panel names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Site {
+    pub user: User,
+    pub uid: Uid,
+    pub gid: Gid,
+    /// Without a domain no link is made below `/mnt/users`.
+    pub domain: Option<Domain>,
+}
+
+impl Site {
+    /// `/home/<user>`.
+    pub fn home(&self) -> PathBuf {
+        PathBuf::from("/home").join(self.user.as_str())
+    }
+}
+
+macro_rules! non_root_id {
+    ($name:ident, $what:literal) => {
+        #[doc = concat!("A ", $what, " id that is neither root nor -1, which the kernel reads as \"leave unchanged\" (CVE-2019-14287).")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+        pub struct $name(u32);
+
+        impl $name {
+            pub fn new(id: u32) -> Option<Self> {
+                (id != 0 && id != u32::MAX).then_some(Self(id))
+            }
+
+            pub fn as_raw(self) -> u32 {
+                self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ();
+
+            /// Decimal digits and nothing else: no sign, no blank, no wrap-around.
+            fn from_str(text: &str) -> Result<Self, ()> {
+                if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Err(());
+                }
+                text.parse().ok().and_then(Self::new).ok_or(())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+non_root_id!(Uid, "user");
+non_root_id!(Gid, "group");
+
+/// A user name: `[A-Za-z_][A-Za-z0-9_.-]{0,31}`, so never a path, an option or `..`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct User(String);
+
+impl User {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for User {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (first, rest) = text.as_bytes().split_first().ok_or(())?;
+        let starts_well = first.is_ascii_alphabetic() || *first == b'_';
+        let goes_on_well = rest.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(byte));
+        (starts_well && goes_on_well && rest.len() <= 31).then(|| Self(text.to_owned())).ok_or(())
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A host name, or a wildcard as panels write it: `*.example.com`, `_wildcard.example.com`.
+///
+/// Labels may hold underscores: no DNS host name does, but virtual hosts of customers do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Domain(String);
+
+impl Domain {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Domain {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let host = text.strip_prefix("*.").unwrap_or(text);
+        let fits = text.len() <= 253; // RFC 1035, 2.3.4, without the root's dot
+        (fits && host.split('.').all(is_label)).then(|| Self(text.to_owned())).ok_or(())
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=63).contains(&label.len())
+        && label.bytes().all(inner)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids() {
+        for (text, id) in [("1", 1), ("61045", 61045), ("0061045", 61045), ("4294967294", u32::MAX - 1)] {
+            assert_eq!(text.parse::<Uid>().map(Uid::as_raw), Ok(id), "{text}");
+        }
+        for text in ["0", "000", "-1", "+1", "", " 1", "1 ", "4294967295", "4294967296", "1e3", "0x10", "¹"]
+        {
+            assert!(text.parse::<Uid>().is_err(), "{text:?}");
+            assert!(text.parse::<Gid>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn users() {
+        for text in ["alice", "_a", "A.b-c_9", &"a".repeat(32)] {
+            assert!(text.parse::<User>().is_ok(), "{text:?}");
+        }
+        let too_long = "a".repeat(33);
+        for text in ["", ".", "..", "../x", "a/b", "-a", "9a", "a b", "a\n", "a\0", "á", "a:b", &too_long] {
+            assert!(text.parse::<User>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn domains() {
+        let longest = format!("{}.{}.{}.{}", "a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61));
+        for text in
+            ["example.com", "*.example.com", "_wildcard.example.com", "localhost", "x_y.a-b.de", &longest]
+        {
+            assert!(text.parse::<Domain>().is_ok(), "{text:?}");
+        }
+        let too_long = format!("{longest}e");
+        let long_label = "a".repeat(64);
+        for text in [
+            "",
+            ".",
+            "..",
+            "../../etc",
+            "a/b",
+            "a..b",
+            ".a",
+            "a.",
+            "*",
+            "*.",
+            "*.*.a",
+            "a.*.b",
+            "-a.b",
+            "a-.b",
+            "a b",
+            "a\nb",
+            "ä.de",
+            &too_long,
+            &long_label,
+        ] {
+            assert!(text.parse::<Domain>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! One look at every variable: who names it, who wins, what is wrong with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use tracing::level_filters::LevelFilter;
+
+use super::environment::Environment;
+use super::identity::{Domain, Gid, Uid, User};
+use super::site_file::SiteFile;
+use super::variable::{self, Range, Switch, Text, Variable};
+use super::{LogSettings, Sourced, StartedAs, size};
+use crate::lsapi::Address;
+
+/// Reads settings and gathers faults and warnings on the way.
+pub struct Reader<'a> {
+    environment: &'a Environment,
+    site_file: &'a SiteFile,
+    faults: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// One place that gives a setting a value.
+struct Candidate<'a> {
+    name: &'a str,
+    value: &'a OsStr,
+    place: String,
+}
+
+impl Candidate<'_> {
+    fn source(&self) -> String {
+        format!("{} from {}", self.name, self.place)
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(environment: &'a Environment, site_file: &'a SiteFile) -> Self {
+        Self { environment, site_file, faults: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Faults and warnings, one line each.
+    pub fn finish(self) -> (Vec<String>, Vec<String>) {
+        (self.faults, self.warnings)
+    }
+
+    pub fn number(&mut self, variable: &Variable<Range>) -> Sourced<u32> {
+        let default = variable.accepts.default.unwrap_or(variable.accepts.min);
+        self.optional_number(variable).unwrap_or_else(|| by_default(default))
+    }
+
+    pub fn optional_number(&mut self, variable: &Variable<Range>) -> Option<Sourced<u32>> {
+        let Range { min, max, .. } = variable.accepts;
+        let form = format!("a whole number from {min} to {max}");
+        let wide = self.parsed(variable.names, &form, whole_number)?;
+        let clamped = wide.value.clamp(min.into(), max.into());
+        let value = u32::try_from(clamped).unwrap_or(max);
+        if clamped != wide.value {
+            self.warnings.push(format!(
+                "{}={} is out of range {min} to {max}: using {value}",
+                wide.source, wide.value
+            ));
+        }
+        Some(Sourced { value, source: wide.source, lost: wide.lost })
+    }
+
+    pub fn switch(&mut self, variable: &Variable<Switch>) -> Sourced<bool> {
+        let parse = |text: &str| match text.to_ascii_lowercase().as_str() {
+            "1" | "on" | "yes" | "true" => Some(true),
+            "0" | "off" | "no" | "false" => Some(false),
+            _ => None,
+        };
+        self.parsed(variable.names, "1 or 0", parse).unwrap_or_else(|| by_default(variable.accepts.default))
+    }
+
+    pub fn user(&mut self) -> Option<User> {
+        self.required(&variable::USER, |text| text.parse().ok())
+    }
+
+    /// A non-root start without `uid` takes the id it was started with.
+    pub fn uid(&mut self, started_as: StartedAs) -> Option<Uid> {
+        match Uid::new(started_as.uid) {
+            Some(own) if self.candidates(variable::UID.names).is_empty() => Some(own),
+            _ => self.required(&variable::UID, |text| text.parse().ok()),
+        }
+    }
+
+    pub fn gid(&mut self, started_as: StartedAs, uid: Option<Uid>) -> Option<Gid> {
+        if !self.candidates(variable::GID.names).is_empty() {
+            return self.required(&variable::GID, |text| text.parse().ok());
+        }
+        match Uid::new(started_as.uid) {
+            Some(_) => Gid::new(started_as.gid).or_else(|| {
+                let way_out = "start with --user UID:GID or set gid";
+                self.faults.push(format!("gid is not set and this process's group is root's 0: {way_out}"));
+                None
+            }),
+            None => uid.and_then(|uid| Gid::new(uid.as_raw())),
+        }
+    }
+
+    pub fn domain(&mut self) -> Option<Domain> {
+        Some(self.text(&variable::DOMAIN, |text| text.parse().ok())?.value)
+    }
+
+    pub fn listen(&mut self) -> Sourced<Address> {
+        self.text(&variable::LISTEN, |text| Address::from_str(text).ok())
+            .unwrap_or_else(|| by_default(Address::Inet(SocketAddr::from(([0, 0, 0, 0], 9000)))))
+    }
+
+    pub fn lsphp(&mut self) -> Option<Sourced<PathBuf>> {
+        self.text(&variable::LSPHP, |text| text.starts_with('/').then(|| PathBuf::from(text)))
+    }
+
+    /// lsphp reads this with 32-bit arithmetic and compares it with the host's free memory.
+    pub fn avoid_fork(&mut self) -> Option<Sourced<String>> {
+        let value =
+            self.text(&variable::AVOID_FORK, |text| (size::bytes(text)? < 2 << 30).then(|| text.to_owned()))?;
+        let (source, text) = (&value.source, &value.value);
+        self.warnings.push(format!("{source}={text}: lsphp compares it with the host's free memory, not the container's; better unset it"));
+        Some(value)
+    }
+
+    pub fn log(&mut self) -> LogSettings {
+        let level = self.text(&variable::LOG, |text| LevelFilter::from_str(text).ok());
+        let json = self.text(&variable::LOG_FORMAT, |text| match text {
+            "text" => Some(false),
+            "json" => Some(true),
+            _ => None,
+        });
+        let default = LogSettings::default();
+        LogSettings {
+            level: level.map_or(default.level, |level| level.value),
+            json: json.map_or(default.json, |json| json.value),
+        }
+    }
+
+    pub fn directives(&mut self) -> BTreeMap<String, Sourced<String>> {
+        let names: BTreeSet<String> =
+            self.names().into_iter().filter(|name| name.starts_with(variable::INI_PREFIX)).collect();
+        let mut directives = BTreeMap::new();
+        for name in names {
+            if let Some(value) = self.parsed(&[&name], "UTF-8 text", |text| Some(text.to_owned())) {
+                match directive_of(&name) {
+                    Ok(directive) => drop(directives.insert(directive, value)),
+                    Err(fault) => self.faults.push(fault),
+                }
+            }
+        }
+        directives
+    }
+
+    pub fn warn_about_pgrp_max_idle(&mut self) {
+        if let Some(candidate) = self.candidates(variable::PGRP_MAX_IDLE.names).first() {
+            let warning = format!(
+                "{} is removed: it would stop the container when the site is idle",
+                candidate.source()
+            );
+            self.warnings.push(warning);
+        }
+    }
+
+    /// A mistyped `CAC_*` anywhere, or any stranger in the site file, would be silently without effect.
+    pub fn warn_about_unknown_names(&mut self) {
+        let known: Vec<&str> = variable::rows().iter().flat_map(|row| row.names).copied().collect();
+        let in_site_file: BTreeSet<&str> = self.site_file.iter().map(|(name, _)| name).collect();
+        for name in self.names() {
+            let ours = name.starts_with("CAC_") || in_site_file.contains(name.as_str());
+            if !ours || name.starts_with(variable::INI_PREFIX) || known.contains(&name.as_str()) {
+                continue;
+            }
+            let nearest = known
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(&name, a).total_cmp(&strsim::jaro_winkler(&name, b)));
+            let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
+            self.warnings
+                .push(format!("{} is not a known setting and is ignored{hint}", name.escape_debug()));
+        }
+    }
+
+    fn required<T>(&mut self, variable: &Variable<Text>, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let (name, form) = (variable.names.first().copied().unwrap_or_default(), variable.accepts.form);
+        if self.candidates(variable.names).is_empty() {
+            self.faults.push(format!("{name} is not set: it must be {form}"));
+            return None;
+        }
+        Some(self.text(variable, parse)?.value)
+    }
+
+    fn text<T>(
+        &mut self,
+        variable: &Variable<Text>,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Sourced<T>> {
+        self.parsed(variable.names, variable.accepts.form, parse)
+    }
+
+    /// The winner among `names`, parsed; a winner that does not parse is a fault.
+    fn parsed<T>(
+        &mut self,
+        names: &[&str],
+        form: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Sourced<T>> {
+        let candidates = self.candidates(names);
+        let (winner, losers) = candidates.split_first()?;
+        let source = winner.source();
+        let Some(value) = winner.value.to_str().and_then(parse) else {
+            self.faults.push(format!("{source} is refused: {:?} is not {form}", winner.value));
+            return None;
+        };
+        let lost = losers
+            .iter()
+            .map(|loser| format!("{}={} from {}", loser.name, loser.value.display(), loser.place))
+            .collect();
+        Some(Sourced { value, source, lost })
+    }
+
+    /// Who names the setting, strongest first; blanks are as unset.
+    fn candidates<'n>(&self, names: &[&'n str]) -> Vec<Candidate<'n>>
+    where
+        'a: 'n,
+    {
+        let from_environment = names.iter().filter_map(|name| {
+            let value = self.environment.get(name)?;
+            Some(Candidate { name, value, place: "the environment".to_owned() })
+        });
+        let from_site_file = names.iter().filter_map(|name| {
+            let value = OsStr::new(self.site_file.get(name)?);
+            Some(Candidate { name, value, place: self.site_file.path().display().to_string() })
+        });
+        from_environment.chain(from_site_file).filter(|candidate| !is_blank(candidate.value)).collect()
+    }
+
+    /// Every UTF-8 name that the environment or the site file mentions.
+    fn names(&self) -> BTreeSet<String> {
+        let from_environment = self.environment.iter().filter_map(|(name, _)| name.to_str());
+        let from_site_file = self.site_file.iter().map(|(name, _)| name);
+        from_environment.chain(from_site_file).map(str::to_owned).collect()
+    }
+}
+
+fn by_default<T>(value: T) -> Sourced<T> {
+    Sourced { value, source: "default".to_owned(), lost: Vec::new() }
+}
+
+fn is_blank(value: &OsStr) -> bool {
+    value.as_encoded_bytes().iter().all(u8::is_ascii_whitespace)
+}
+
+/// Any whole number; what does not fit 128 bits is as good as the largest.
+fn whole_number(text: &str) -> Option<i128> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let magnitude = digits.parse().unwrap_or(i128::MAX);
+    Some(if text.starts_with('-') { -magnitude } else { magnitude })
+}
+
+/// `CAC_INI_opcache__enable` → `opcache.enable`, unless the plan owns that directive.
+fn directive_of(name: &str) -> Result<String, String> {
+    let directive = name.strip_prefix(variable::INI_PREFIX).unwrap_or(name).replace("__", ".");
+    let well_formed = directive.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if directive.is_empty() || !well_formed {
+        let form = "letters, digits and _ . - after CAC_INI_";
+        return Err(format!("{} is refused: a PHP directive is {form}", name.escape_debug()));
+    }
+    let way_out = match directive.as_str() {
+        "opcache.memory_consumption" => "set OPCACHE_MEMORY_MB instead",
+        "opcache.max_accelerated_files" => "set OPCACHE_MAX_FILES instead",
+        "error_log" => "it is always /home/<user>/logs/php-fpm/error.log",
+        "auto_prepend_file" => "it is the DOCUMENT_ROOT normaliser; let the site include its own file",
+        _ => return Ok(directive),
+    };
+    Err(format!("{name} is refused: {directive} belongs to the plan; {way_out}"))
+}

@@ -1,0 +1,222 @@
+//! The panel's contract: every variable with its names, range, default and meaning, once.
+//!
+//! [`rows`] is what `--help` and the README show; a test compares them.
+
+/// A setting's names, strongest first, what it accepts, and what it means.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable<A> {
+    pub names: &'static [&'static str],
+    pub accepts: A,
+    pub about: &'static str,
+}
+
+/// A whole number; what is outside is clamped.
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
+    /// `None`: computed, or detected.
+    pub default: Option<u32>,
+    pub min: u32,
+    pub max: u32,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy)]
+pub struct Switch {
+    pub default: bool,
+}
+
+/// Text of a form of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Text {
+    pub default: &'static str,
+    /// Completes "… is refused: write …".
+    pub form: &'static str,
+}
+
+const fn number(
+    names: &'static [&'static str],
+    default: Option<u32>,
+    range: (u32, u32),
+    about: &'static str,
+) -> Variable<Range> {
+    Variable { names, accepts: Range { default, min: range.0, max: range.1 }, about }
+}
+
+const fn switch(names: &'static [&'static str], default: bool, about: &'static str) -> Variable<Switch> {
+    Variable { names, accepts: Switch { default }, about }
+}
+
+const fn text(
+    names: &'static [&'static str],
+    default: &'static str,
+    form: &'static str,
+    about: &'static str,
+) -> Variable<Text> {
+    Variable { names, accepts: Text { default, form }, about }
+}
+
+pub const USER: Variable<Text> = text(
+    &["user"],
+    "required",
+    "a letter or _, then at most 31 of letters, digits and _ . -",
+    "site user; home is /home/<user>",
+);
+pub const UID: Variable<Text> =
+    text(&["uid"], "required", "a number from 1 to 4294967294, never root's 0", "site user's id");
+pub const GID: Variable<Text> =
+    text(&["gid"], "uid", "a number from 1 to 4294967294, never root's 0", "site group's id");
+pub const DOMAIN: Variable<Text> = text(
+    &["domain"],
+    "none",
+    "a host name, or a wildcard such as *.example.com or _wildcard.example.com",
+    "names the site's link /mnt/users/<user>/<domain>; taken literally",
+);
+pub const CHILDREN: Variable<Range> = number(
+    &["PHP_LSAPI_CHILDREN", "LSAPI_CHILDREN", "FPM_MAX_CHILDREN"],
+    None,
+    (2, 10_000), // below 2 lsphp runs without its process manager, above 10000 it clamps
+    "workers; computed from the memory limit when unset",
+);
+pub const WORKER_ESTIMATE: Variable<Range> =
+    number(&["LSPHP_WORKER_ESTIMATE_MB"], Some(130), (16, 4096), "MiB a busy worker needs");
+pub const MEMORY: Variable<Range> =
+    number(&["CAC_MEMORY_MB"], None, (16, 16_777_216), "budget in MiB instead of the detected limit");
+pub const OPCACHE_MEMORY: Variable<Range> =
+    number(&["OPCACHE_MEMORY_MB"], Some(64), (8, 4096), "shared opcode cache in MiB");
+pub const OPCACHE_MAX_FILES: Variable<Range> =
+    number(&["OPCACHE_MAX_FILES"], Some(8000), (200, 1_000_000), "scripts the opcode cache holds");
+pub const EXTRA_CHILDREN: Variable<Range> = number(
+    &["LSAPI_EXTRA_CHILDREN"],
+    Some(0),
+    (0, 10_000),
+    "workers lsphp adds on top, counted in the budget",
+);
+pub const MAX_IDLE_CHILDREN: Variable<Range> =
+    number(&["LSAPI_MAX_IDLE_CHILDREN"], Some(2), (1, 10_000), "idle workers kept");
+pub const MAX_IDLE: Variable<Range> =
+    number(&["LSAPI_MAX_IDLE"], Some(60), (1, 86_400), "seconds an idle worker is kept");
+pub const MAX_REQUESTS: Variable<Range> = number(
+    &["PHP_LSAPI_MAX_REQUESTS", "LSAPI_MAX_REQS"],
+    Some(500),
+    (1, 1_000_000_000),
+    "requests before a worker is recycled",
+);
+pub const MAX_PROCESS_TIME: Variable<Range> =
+    number(&["LSAPI_MAX_PROCESS_TIME"], Some(300), (1, 86_400), "seconds before a runaway worker is killed");
+pub const AVOID_FORK: Variable<Text> = text(
+    &["LSAPI_AVOID_FORK"],
+    "none",
+    "a size below 2G such as 200M (lsphp overflows at 2G)",
+    "passed on; lsphp then looks at the host's memory",
+);
+pub const PGRP_MAX_IDLE: Variable<Text> = text(
+    &["LSAPI_PGRP_MAX_IDLE"],
+    "removed",
+    "nothing: it is always removed",
+    "would stop the container when the site is idle",
+);
+pub const MEM_SOFT: Variable<Range> =
+    number(&["LSPHP_MEM_SOFT_MB"], Some(1024), (0, 1_048_576), "soft RLIMIT_AS in MiB, 0 for none");
+pub const MEM_HARD: Variable<Range> =
+    number(&["LSPHP_MEM_HARD_MB"], Some(1500), (0, 1_048_576), "hard RLIMIT_AS in MiB, 0 for none");
+pub const USER_INI: Variable<Switch> =
+    switch(&["LSPHP_ENABLE_USER_INI"], true, ".user.ini files, as PHP-FPM sites expect");
+pub const LISTEN: Variable<Text> = text(
+    &["CAC_LISTEN"],
+    "0.0.0.0:9000",
+    "ADDRESS:PORT such as 0.0.0.0:9000 or [::]:9000, or an absolute socket path",
+    "what lsphp listens on",
+);
+pub const LSPHP: Variable<Text> = text(
+    &["CAC_LSPHP"],
+    "found",
+    "the absolute path of lsphp",
+    "lsphp; else the highest /usr/local/lsws/lsphp*/bin/lsphp, else PATH",
+);
+pub const NO_NEW_PRIVS: Variable<Switch> =
+    switch(&["CAC_NO_NEW_PRIVS"], true, "0 lets setuid helpers such as some sendmails work");
+pub const SITE_LINK: Variable<Switch> = switch(&["CAC_SITE_LINK"], true, "0 makes no link below /mnt/users");
+pub const TAKE_OWNERSHIP: Variable<Switch> =
+    switch(&["CAC_TAKE_OWNERSHIP"], false, "1 takes a home that belongs to another uid");
+pub const SITE_FILE: Variable<Text> = text(
+    &["CAC_SITE_FILE"],
+    "/etc/cac-lsphp/site.ini",
+    "the path of a file of name = value lines",
+    "more settings under the same names; weaker than the environment",
+);
+pub const LOG: Variable<Text> =
+    text(&["CAC_LOG"], "info", "off, error, warn, info, debug or trace", "log level, on stderr");
+pub const LOG_FORMAT: Variable<Text> = text(&["CAC_LOG_FORMAT"], "text", "text or json", "log format");
+
+/// The prefix of PHP directives: `CAC_INI_opcache__revalidate_freq` sets `opcache.revalidate_freq`.
+pub const INI_PREFIX: &str = "CAC_INI_";
+
+/// A variable as documentation shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub names: &'static [&'static str],
+    pub default: String,
+    pub accepts: String,
+    pub about: &'static str,
+}
+
+/// Every variable, in the order of the contract.
+pub fn rows() -> Vec<Row> {
+    vec![
+        USER.row(),
+        UID.row(),
+        GID.row(),
+        DOMAIN.row(),
+        CHILDREN.row(),
+        WORKER_ESTIMATE.row(),
+        MEMORY.row(),
+        OPCACHE_MEMORY.row(),
+        OPCACHE_MAX_FILES.row(),
+        EXTRA_CHILDREN.row(),
+        MAX_IDLE_CHILDREN.row(),
+        MAX_IDLE.row(),
+        MAX_REQUESTS.row(),
+        MAX_PROCESS_TIME.row(),
+        AVOID_FORK.row(),
+        PGRP_MAX_IDLE.row(),
+        MEM_SOFT.row(),
+        MEM_HARD.row(),
+        USER_INI.row(),
+        Row {
+            names: &["CAC_INI_<directive>"],
+            default: "none".into(),
+            accepts: "any text; __ in the name stands for a dot".into(),
+            about: "a PHP directive for this site, as in CAC_INI_memory_limit=256M",
+        },
+        LISTEN.row(),
+        LSPHP.row(),
+        NO_NEW_PRIVS.row(),
+        SITE_LINK.row(),
+        TAKE_OWNERSHIP.row(),
+        SITE_FILE.row(),
+        LOG.row(),
+        LOG_FORMAT.row(),
+    ]
+}
+
+impl Variable<Range> {
+    fn row(&self) -> Row {
+        let Range { default, min, max } = self.accepts;
+        let default = default.map_or_else(|| "computed".to_owned(), |number| number.to_string());
+        Row { names: self.names, default, accepts: format!("{min} to {max}"), about: self.about }
+    }
+}
+
+impl Variable<Switch> {
+    fn row(&self) -> Row {
+        let default = if self.accepts.default { "1" } else { "0" };
+        Row { names: self.names, default: default.into(), accepts: "1 or 0".into(), about: self.about }
+    }
+}
+
+impl Variable<Text> {
+    fn row(&self) -> Row {
+        let Text { default, form } = self.accepts;
+        Row { names: self.names, default: default.into(), accepts: form.into(), about: self.about }
+    }
+}
