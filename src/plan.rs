@@ -1,1 +1,201 @@
-//! placeholder
+//! The plan: everything that start will do, decided once, as plain data.
+//!
+//! [`decide`] is pure. `cac-lsphp plan` prints its value and `cac-lsphp run` applies the same one.
+
+mod address_space;
+mod effects;
+mod exec;
+mod memory;
+pub mod php_ini;
+mod text;
+
+use serde::Serialize;
+
+pub use self::address_space::AddressSpace;
+pub use self::effects::{Effects, RootEffect, SiteUserEffect};
+pub use self::exec::{ChildEnvironment, ExecPlan};
+pub use self::memory::MemoryPlan;
+use self::php_ini::IniPlan;
+use crate::cgroup::Limits;
+use crate::lsphp::Lsphp;
+use crate::settings::environment::Environment;
+use crate::settings::identity::{Domain, Gid, Uid, User};
+use crate::settings::{Options, Settings};
+use crate::sizing::{self, Demand, Workers};
+
+/// All that is decided, in the shape that `plan --format json` documents.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    pub site: SitePlan,
+    pub memory: MemoryPlan,
+    pub workers: WorkersPlan,
+    pub opcache: OpcachePlan,
+    pub front_end: FrontEndPlan,
+    pub ini: IniPlan,
+    pub exec: ExecPlan,
+    pub effects: Effects,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SitePlan {
+    pub user: User,
+    pub uid: Uid,
+    pub gid: Gid,
+    pub domain: Option<Domain>,
+    pub home: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WorkersPlan {
+    /// lsphp's `PHP_LSAPI_CHILDREN`; `extra` come on top.
+    pub value: u32,
+    pub source: String,
+    pub lost: Vec<String>,
+    /// lsphp's `LSAPI_EXTRA_CHILDREN`.
+    pub extra: u32,
+    pub estimate_mib: u32,
+    /// Opcode cache, parent and all workers at their estimate.
+    pub needed_mib: u64,
+    /// By how much that exceeds the limit; 0 when it fits.
+    pub overcommitted_mib: u64,
+    /// The tightest `pids.max`, where one applies.
+    pub pids_max: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OpcachePlan {
+    pub memory_mib: u32,
+    pub memory_source: String,
+    pub max_files: u32,
+    pub max_files_source: String,
+}
+
+/// What the front end must be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FrontEndPlan {
+    /// OpenLiteSpeed's `maxConns`: a worker serves one connection, more starve each other.
+    pub max_conns: u32,
+    pub address: String,
+    /// Where the front end finds the site's files.
+    pub document_root: Option<String>,
+}
+
+/// What the plan is decided from.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    pub settings: &'a Settings,
+    pub environment: &'a Environment,
+    pub limits: &'a Limits,
+    pub lsphp: &'a Lsphp,
+    /// A limit in MiB to suppose instead of the real one: "what would 2 GB give?".
+    pub suppose_mib: Option<u64>,
+}
+
+/// Decides everything.
+pub fn decide(inputs: Inputs) -> Plan {
+    let Settings { site, options, warnings } = inputs.settings;
+    let mut warnings = [warnings.as_slice(), &inputs.limits.warnings].concat();
+    let memory = memory::decide(options, inputs.limits, inputs.suppose_mib, &mut warnings);
+    let workers = decide_workers(options, inputs.limits, &memory, &mut warnings);
+    let address_space = address_space::decide(options, &mut warnings);
+    let ini = php_ini::decide(site, options);
+    let environment = ChildEnvironment::decide(inputs.environment, site, options, &workers);
+    let effects = Effects::decide(site, options, &ini);
+    if site.domain.is_none() && options.site_link {
+        warnings.push("domain is not set: no link is made below /mnt/users, so the front end must send paths below the home".into());
+    }
+    if let Some(warning) = inputs.lsphp.warning() {
+        warnings.push(warning);
+    }
+    Plan {
+        front_end: FrontEndPlan {
+            max_conns: workers.value.saturating_add(workers.extra),
+            address: options.listen.value.to_string(),
+            document_root: effects.site_link().map(|link| format!("{}/public_html", link.display())),
+        },
+        site: SitePlan {
+            user: site.user.clone(),
+            uid: site.uid,
+            gid: site.gid,
+            domain: site.domain.clone(),
+            home: site.home().display().to_string(),
+        },
+        opcache: OpcachePlan {
+            memory_mib: options.opcache_memory_mib.value,
+            memory_source: options.opcache_memory_mib.source.clone(),
+            max_files: options.opcache_max_files.value,
+            max_files_source: options.opcache_max_files.source.clone(),
+        },
+        exec: ExecPlan {
+            lsphp: inputs.lsphp.clone(),
+            argv: vec!["lsphp".into(), "-b".into(), options.listen.value.to_string()],
+            environment,
+            address_space,
+            no_new_privs: options.no_new_privs,
+        },
+        memory,
+        workers,
+        ini,
+        effects,
+        warnings,
+    }
+}
+
+fn decide_workers(
+    options: &Options,
+    limits: &Limits,
+    memory: &MemoryPlan,
+    warnings: &mut Vec<String>,
+) -> WorkersPlan {
+    let pids_max = limits.pids.as_ref().map(|pids| pids.max);
+    let workers = sizing::size(Demand {
+        budget_mib: memory.budget_mib,
+        opcache_mib: options.opcache_memory_mib.value,
+        estimate_mib: options.worker_estimate_mib.value,
+        extra: options.extra_children.value,
+        children: options.children.as_ref().map(|children| children.value),
+        pids_max,
+    });
+    let ceiling = memory.limit_mib.map_or(memory.budget_mib, |limit| limit.min(memory.budget_mib));
+    let overcommitted_mib = workers.needed_mib.saturating_sub(ceiling);
+    if overcommitted_mib > 0 {
+        warnings.push(format!(
+            "overcommitted by {overcommitted_mib} MiB: {} workers need {} MiB of {ceiling} MiB; raise the memory limit or lower PHP_LSAPI_CHILDREN",
+            workers.total(), workers.needed_mib,
+        ));
+    }
+    if let (Some(wanted), Some(pids)) = (workers.capped_from, &limits.pids) {
+        warnings.push(format!(
+            "{} children instead of {wanted}: {} allows {} processes; raise it for more workers",
+            workers.children, pids.source, pids.max,
+        ));
+    }
+    let (source, lost) = source_of(options, memory, &workers);
+    WorkersPlan {
+        value: workers.children,
+        source,
+        lost,
+        extra: workers.extra,
+        estimate_mib: options.worker_estimate_mib.value,
+        needed_mib: workers.needed_mib,
+        overcommitted_mib,
+        pids_max,
+    }
+}
+
+fn source_of(options: &Options, memory: &MemoryPlan, workers: &Workers) -> (String, Vec<String>) {
+    if let Some(children) = &options.children {
+        return (children.source.clone(), children.lost.clone());
+    }
+    let fixed = sizing::fixed_mib(options.opcache_memory_mib.value);
+    let (budget, estimate) = (memory.budget_mib, options.worker_estimate_mib.value);
+    let fitting = budget.saturating_sub(fixed) / u64::from(estimate.max(1));
+    let sum = format!("({budget} - {fixed}) MiB / {estimate} MiB a worker");
+    let source = match u64::from(workers.total()).cmp(&fitting) {
+        std::cmp::Ordering::Greater => format!("computed: {sum}, raised to the least lsphp needs"),
+        std::cmp::Ordering::Equal => format!("computed: {sum}"),
+        std::cmp::Ordering::Less => format!("computed: {sum}, lowered to what is allowed"),
+    };
+    (source, Vec::new())
+}

@@ -1,0 +1,186 @@
+//! What start does to the system, in order, as a list that `plan` prints and `run` walks.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+
+use super::php_ini::{self, IniPlan};
+use crate::settings::Options;
+use crate::settings::identity::{Gid, Site, Uid, User};
+
+/// The directory of everything that is made anew at each start.
+pub const RUNTIME_DIRECTORY: &str = "/run/cac-lsphp";
+
+/// What `healthcheck` and operators read: pid, version, start time, plan.
+pub const RUN_RECORD: &str = "/run/cac-lsphp/run.json";
+
+/// Directories below the home, each after its parent.
+pub const SITE_DIRECTORIES: [&str; 3] = ["public_html", "logs", "logs/php-fpm"];
+
+/// The steps before and after the drop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effects {
+    pub root: Vec<RootEffect>,
+    pub site_user: Vec<SiteUserEffect>,
+}
+
+/// What needs root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "effect", rename_all = "snake_case")]
+pub enum RootEffect {
+    /// The directories below `/run`, root's own.
+    MakeRuntimeDirectories {
+        path: PathBuf,
+    },
+    WriteNormaliser {
+        path: PathBuf,
+    },
+    WriteIni {
+        path: PathBuf,
+    },
+    WriteRunRecord {
+        path: PathBuf,
+    },
+    /// Entries in /etc/passwd and /etc/group.
+    AddAccount {
+        user: User,
+        uid: Uid,
+        gid: Gid,
+        home: PathBuf,
+    },
+    /// Makes the home, or gives its top to the site when it is root's.
+    PrepareHome {
+        path: PathBuf,
+        uid: Uid,
+        gid: Gid,
+        take_ownership: bool,
+    },
+    /// Gives directories that exist to the site, never what is in them.
+    GiveDirectory {
+        home: PathBuf,
+        below: &'static str,
+        uid: Uid,
+        gid: Gid,
+    },
+    LinkSite {
+        link: PathBuf,
+        target: PathBuf,
+    },
+}
+
+/// What the site user does itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "effect", rename_all = "snake_case")]
+pub enum SiteUserEffect {
+    MakeDirectory { path: PathBuf },
+    MakeErrorLog { path: PathBuf },
+}
+
+impl Effects {
+    pub fn decide(site: &Site, options: &Options, ini: &IniPlan) -> Self {
+        Self { root: root_effects(site, options, ini), site_user: site_user_effects(site) }
+    }
+
+    /// The site's link, where one is made.
+    pub fn site_link(&self) -> Option<&Path> {
+        self.root.iter().find_map(|effect| match effect {
+            RootEffect::LinkSite { link, .. } => Some(link.as_path()),
+            _ => None,
+        })
+    }
+}
+
+fn root_effects(site: &Site, options: &Options, ini: &IniPlan) -> Vec<RootEffect> {
+    let (home, uid, gid) = (site.home(), site.uid, site.gid);
+    let mut effects = vec![
+        RootEffect::MakeRuntimeDirectories { path: RUNTIME_DIRECTORY.into() },
+        RootEffect::WriteNormaliser { path: php_ini::NORMALISER.into() },
+        RootEffect::WriteIni { path: PathBuf::from(&ini.path) },
+        RootEffect::WriteRunRecord { path: RUN_RECORD.into() },
+        RootEffect::AddAccount { user: site.user.clone(), uid, gid, home: home.clone() },
+        RootEffect::PrepareHome { path: home.clone(), uid, gid, take_ownership: options.take_ownership },
+    ];
+    effects.extend(SITE_DIRECTORIES.map(|below| RootEffect::GiveDirectory {
+        home: home.clone(),
+        below,
+        uid,
+        gid,
+    }));
+    if let (true, Some(domain)) = (options.site_link, &site.domain) {
+        let link = Path::new("/mnt/users").join(site.user.as_str()).join(domain.as_str());
+        effects.push(RootEffect::LinkSite { link, target: home });
+    }
+    effects
+}
+
+fn site_user_effects(site: &Site) -> Vec<SiteUserEffect> {
+    let home = site.home();
+    let mut effects: Vec<_> = SITE_DIRECTORIES
+        .iter()
+        .map(|below| SiteUserEffect::MakeDirectory { path: home.join(below) })
+        .collect();
+    effects.push(SiteUserEffect::MakeErrorLog { path: home.join("logs/php-fpm/error.log") });
+    effects
+}
+
+/// One row of the printed list.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Row<'a> {
+    Root {
+        r#as: &'static str,
+        #[serde(flatten)]
+        effect: &'a RootEffect,
+    },
+    Drop {
+        r#as: &'static str,
+        effect: &'static str,
+    },
+    SiteUser {
+        r#as: &'static str,
+        #[serde(flatten)]
+        effect: &'a SiteUserEffect,
+    },
+}
+
+impl Serialize for Effects {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let root = self.root.iter().map(|effect| Row::Root { r#as: "root", effect });
+        let drop = std::iter::once(Row::Drop { r#as: "root", effect: "drop_privileges" });
+        let site_user = self.site_user.iter().map(|effect| Row::SiteUser { r#as: "site_user", effect });
+        let exec = std::iter::once(Row::Drop { r#as: "site_user", effect: "exec" });
+        serializer.collect_seq(root.chain(drop).chain(site_user).chain(exec))
+    }
+}
+
+impl fmt::Display for RootEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeRuntimeDirectories { path } => write!(f, "make {} and its php.d", path.display()),
+            Self::WriteNormaliser { path } | Self::WriteIni { path } | Self::WriteRunRecord { path } => {
+                write!(f, "write {}", path.display())
+            }
+            Self::AddAccount { user, uid, gid, .. } => {
+                write!(f, "name {user} {uid}:{gid} in /etc/passwd and /etc/group if missing")
+            }
+            Self::PrepareHome { path, uid, gid, take_ownership } => {
+                let owner = if *take_ownership { "anybody's" } else { "root's" };
+                write!(f, "make {} if missing; give its top to {uid}:{gid} if it is {owner}", path.display())
+            }
+            Self::GiveDirectory { home, below, uid, gid } => {
+                write!(f, "give {}/{below}, if it exists, to {uid}:{gid}", home.display())
+            }
+            Self::LinkSite { link, target } => write!(f, "link {} to {}", link.display(), target.display()),
+        }
+    }
+}
+
+impl fmt::Display for SiteUserEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeDirectory { path } => write!(f, "make {} if missing", path.display()),
+            Self::MakeErrorLog { path } => write!(f, "make an empty {} if missing", path.display()),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What lsphp is started with: arguments, and an environment computed map in, map out.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+use serde::{Serialize, Serializer};
+
+use super::{AddressSpace, WorkersPlan, php_ini};
+use crate::lsphp::Lsphp;
+use crate::settings::Options;
+use crate::settings::environment::Environment;
+use crate::settings::identity::Site;
+
+/// Where PHP looks when the container names no PATH: Debian's default for users, sbin included.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Replaced by what the plan sets, or harmful (`LSAPI_PGRP_MAX_IDLE` stops the container).
+const REMOVED: [&str; 3] = ["LSAPI_CHILDREN", "LSAPI_MAX_REQS", "LSAPI_PGRP_MAX_IDLE"];
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ExecPlan {
+    pub lsphp: Lsphp,
+    pub argv: Vec<String>,
+    pub environment: ChildEnvironment,
+    /// RLIMIT_AS.
+    pub address_space: AddressSpace,
+    pub no_new_privs: bool,
+}
+
+/// lsphp's environment. What is passed on may hold the site's credentials: only names are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChildEnvironment {
+    #[serde(serialize_with = "lossy")]
+    pub set: BTreeMap<String, OsString>,
+    #[serde(serialize_with = "names")]
+    pub passed: Vec<(OsString, OsString)>,
+    pub removed: Vec<String>,
+}
+
+impl ChildEnvironment {
+    pub fn decide(parent: &Environment, site: &Site, options: &Options, workers: &WorkersPlan) -> Self {
+        let set = variables(parent, site, options, workers);
+        let mut passed: Vec<(OsString, OsString)> = Vec::new();
+        let mut removed = Vec::new();
+        for (name, value) in parent.iter() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CAC_") || REMOVED.contains(&text.as_ref()) {
+                removed.push(text.into_owned());
+            } else if !set.contains_key(text.as_ref()) && !passed.iter().any(|(known, _)| known == name) {
+                passed.push((name.to_owned(), value.to_owned()));
+            }
+        }
+        Self { set, passed, removed }
+    }
+
+    /// Every variable with its value, for exec.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        let set = self.set.iter().map(|(name, value)| (OsStr::new(name), value.as_os_str()));
+        set.chain(self.passed.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str())))
+    }
+}
+
+fn variables(
+    parent: &Environment,
+    site: &Site,
+    options: &Options,
+    workers: &WorkersPlan,
+) -> BTreeMap<String, OsString> {
+    let user = site.user.as_str();
+    let mut set: BTreeMap<String, OsString> = [
+        ("HOME", site.home().into_os_string()),
+        ("USER", user.into()),
+        ("LOGNAME", user.into()),
+        ("SHELL", "/bin/sh".into()),
+        ("PHP_INI_SCAN_DIR", scan_dir(parent.get("PHP_INI_SCAN_DIR"))),
+        ("PHP_LSAPI_CHILDREN", workers.value.to_string().into()),
+        ("LSAPI_EXTRA_CHILDREN", workers.extra.to_string().into()),
+        ("LSAPI_MAX_IDLE_CHILDREN", options.max_idle_children.value.to_string().into()),
+        ("LSAPI_MAX_IDLE", options.max_idle.value.to_string().into()),
+        ("PHP_LSAPI_MAX_REQUESTS", options.max_requests.value.to_string().into()),
+        ("LSAPI_MAX_PROCESS_TIME", options.max_process_time.value.to_string().into()),
+        ("LSPHP_ENABLE_USER_INI", if options.user_ini.value { "on" } else { "off" }.into()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    if let Some(avoid_fork) = &options.avoid_fork {
+        set.insert("LSAPI_AVOID_FORK".into(), avoid_fork.value.clone().into());
+    }
+    if parent.get("PATH").is_none_or(OsStr::is_empty) {
+        set.insert("PATH".into(), DEFAULT_PATH.into());
+    }
+    set
+}
+
+/// Ours comes last and so has the last word; an empty first element is PHP's compiled-in directory.
+fn scan_dir(inherited: Option<&OsStr>) -> OsString {
+    let mut dirs = inherited.unwrap_or_default().to_owned();
+    let ends_with_ours = dirs.as_encoded_bytes().split(|byte| *byte == b':').next_back();
+    if ends_with_ours != Some(php_ini::DIRECTORY.as_bytes()) {
+        dirs.push(":");
+        dirs.push(php_ini::DIRECTORY);
+    }
+    dirs
+}
+
+fn lossy<S: Serializer>(set: &BTreeMap<String, OsString>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(set.iter().map(|(name, value)| (name, value.to_string_lossy())))
+}
+
+fn names<S: Serializer>(passed: &[(OsString, OsString)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(passed.iter().map(|(name, _)| name.to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn our_directory_is_the_last_of_the_scan_path() {
+        let table = [
+            ("", ":/run/cac-lsphp/php.d"),
+            (":/opt/php.d", ":/opt/php.d:/run/cac-lsphp/php.d"),
+            (":/run/cac-lsphp/php.d", ":/run/cac-lsphp/php.d"),
+        ];
+        for (inherited, expected) in table {
+            assert_eq!(scan_dir(Some(OsStr::new(inherited))), expected, "{inherited:?}");
+        }
+        assert_eq!(scan_dir(None), ":/run/cac-lsphp/php.d");
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_is_kept() {
+        let inherited = OsString::from_vec(vec![b':', b'/', 0xff]);
+        assert_eq!(scan_dir(Some(&inherited)).into_vec(), b":/\xff:/run/cac-lsphp/php.d");
+    }
+}

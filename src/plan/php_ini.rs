@@ -1,0 +1,80 @@
+//! The site's PHP settings, and PHP's ini syntax written so that `ini_get` gives back what went in.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::settings::Options;
+use crate::settings::identity::Site;
+
+/// The directory that PHP scans last.
+pub const DIRECTORY: &str = "/run/cac-lsphp/php.d";
+
+/// The file's name in [`DIRECTORY`].
+pub const FILE: &str = "90-cac-lsphp.ini";
+
+/// The prepended script that gives PHP canonical paths.
+pub const NORMALISER: &str = "/run/cac-lsphp/cac-lsphp-normalize.php";
+
+/// The file and what it says, by directive name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IniPlan {
+    pub path: String,
+    pub directives: BTreeMap<String, String>,
+}
+
+pub fn decide(site: &Site, options: &Options) -> IniPlan {
+    let error_log = format!("{}/logs/php-fpm/error.log", site.home().display());
+    let mut directives: BTreeMap<String, String> = [
+        ("opcache.enable", "1".to_owned()),
+        ("opcache.enable_cli", "0".to_owned()),
+        ("opcache.revalidate_freq", "60".to_owned()),
+        ("log_errors", "1".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    directives.extend(options.directives.iter().map(|(name, value)| (name.clone(), value.value.clone())));
+    // What the plan owns comes last: nothing may replace it.
+    directives.extend(
+        [
+            ("opcache.memory_consumption", options.opcache_memory_mib.value.to_string()),
+            ("opcache.max_accelerated_files", options.opcache_max_files.value.to_string()),
+            ("error_log", error_log),
+            ("auto_prepend_file", NORMALISER.to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    IniPlan { path: format!("{DIRECTORY}/{FILE}"), directives }
+}
+
+impl IniPlan {
+    /// The file's text.
+    pub fn render(&self) -> String {
+        let mut text = String::from(
+            "; Written by cac-lsphp at every start. Set CAC_INI_<directive> instead of editing.\n",
+        );
+        for (name, value) in &self.directives {
+            text.push_str(&format!("{name} = {}\n", quoted(value)));
+        }
+        text
+    }
+}
+
+/// PHP joins adjacent strings: all is raw between single quotes, where nothing has a meaning, but
+/// for single quotes, which go between double ones.
+pub fn quoted(value: &str) -> String {
+    if value.is_empty() {
+        return "\"\"".to_owned();
+    }
+    let mut text = String::with_capacity(value.len() + 2);
+    for part in value.split_inclusive('\'') {
+        let raw = part.strip_suffix('\'').unwrap_or(part);
+        if !raw.is_empty() {
+            text.push_str(&format!("'{raw}'"));
+        }
+        if raw.len() < part.len() {
+            text.push_str("\"'\"");
+        }
+    }
+    text
+}

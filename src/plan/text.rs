@@ -1,0 +1,91 @@
+//! The plan for a person at a terminal: each number with its reason.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::{Plan, effects};
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.write_site(f)?;
+        self.write_sizes(f)?;
+        self.write_exec(f)?;
+        self.write_effects(f)?;
+        self.warnings.iter().try_for_each(|warning| row(f, "warning", warning))
+    }
+}
+
+impl Plan {
+    fn write_site(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let site = &self.site;
+        row(f, "site", format_args!("{} {}:{}, home {}", site.user, site.uid, site.gid, site.home))?;
+        match &site.domain {
+            Some(domain) => row(f, "domain", domain),
+            None => row(f, "domain", "none"),
+        }
+    }
+
+    fn write_sizes(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (memory, workers, opcache) = (&self.memory, &self.workers, &self.opcache);
+        row(f, "memory", format_args!("{} MiB", memory.budget_mib))?;
+        reason(f, &memory.source)?;
+        lost(f, &memory.lost)?;
+        match workers.extra {
+            0 => row(f, "workers", workers.value)?,
+            extra => row(f, "workers", format_args!("{} and {extra} extra", workers.value))?,
+        }
+        reason(f, &workers.source)?;
+        lost(f, &workers.lost)?;
+        match workers.overcommitted_mib {
+            0 => reason(f, format_args!("all busy they need {} MiB", workers.needed_mib))?,
+            over => reason(
+                f,
+                format_args!("overcommitted: all busy they need {} MiB, {over} too many", workers.needed_mib),
+            )?,
+        }
+        row(f, "opcache", format_args!("{} MiB, {} files", opcache.memory_mib, opcache.max_files))?;
+        reason(f, format_args!("{}; {}", opcache.memory_source, opcache.max_files_source))?;
+        row(
+            f,
+            "front end",
+            format_args!("maxConns {}, address {}", self.front_end.max_conns, self.front_end.address),
+        )
+    }
+
+    fn write_exec(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        row(f, "ini", &self.ini.path)?;
+        for (name, value) in &self.ini.directives {
+            reason(f, format_args!("{name} = {}", value.escape_debug()))?;
+        }
+        row(f, "exec", self.exec.argv.join(" "))?;
+        let environment = &self.exec.environment;
+        for (name, value) in &environment.set {
+            reason(f, format_args!("{name}={}", value.to_string_lossy().escape_debug()))?;
+        }
+        let passed: Vec<_> = environment.passed.iter().map(|(name, _)| name.to_string_lossy()).collect();
+        reason(f, format_args!("passed on: {}", passed.join(" ").escape_debug()))?;
+        reason(f, format_args!("removed: {}", environment.removed.join(" ").escape_debug()))?;
+        let mib = |limit: Option<u32>| limit.map_or_else(|| "none".to_owned(), |mib| format!("{mib} MiB"));
+        let limit = self.exec.address_space;
+        reason(f, format_args!("RLIMIT_AS {} soft, {} hard", mib(limit.soft_mib), mib(limit.hard_mib)))
+    }
+
+    fn write_effects(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        row(f, "as root", "in this order")?;
+        self.effects.root.iter().try_for_each(|effect: &effects::RootEffect| reason(f, effect))?;
+        row(f, "drop", format_args!("to {}:{} for good", self.site.uid, self.site.gid))?;
+        row(f, "as user", &self.site.user)?;
+        self.effects.site_user.iter().try_for_each(|effect| reason(f, effect))
+    }
+}
+
+fn row(f: &mut Formatter<'_>, name: &str, value: impl Display) -> fmt::Result {
+    writeln!(f, "{name:<10} {value}")
+}
+
+fn reason(f: &mut Formatter<'_>, text: impl Display) -> fmt::Result {
+    writeln!(f, "{:<10}   {text}", "")
+}
+
+fn lost(f: &mut Formatter<'_>, lost: &[String]) -> fmt::Result {
+    lost.iter().try_for_each(|line| reason(f, format_args!("not: {line}")))
+}
