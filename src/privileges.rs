@@ -1,0 +1,78 @@
+//! From root to the site user for good, and the proof.
+//!
+//! [`Privileged`] is needed for root's effects and consumed by the drop; [`SiteUser`] comes out of
+//! it and is the only thing that can exec. The wrong order does not compile.
+
+mod drop;
+mod exec;
+mod proof;
+
+use std::fmt;
+
+use nix::unistd;
+
+pub use self::exec::{ExecError, Program};
+use crate::settings::StartedAs;
+use crate::settings::identity::{Gid, Uid};
+
+/// The state before the drop. On a non-root start it holds only what the runtime gave.
+#[derive(Debug)]
+pub struct Privileged {
+    started_as: StartedAs,
+}
+
+/// The state after the drop, proven by reading back.
+#[derive(Debug)]
+pub struct SiteUser {
+    target: Target,
+}
+
+/// What the process shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    pub uid: Uid,
+    pub gid: Gid,
+    pub no_new_privs: bool,
+}
+
+/// Why the process is not what it shall be. One line; nothing may be executed after it.
+#[derive(Debug, thiserror::Error)]
+#[error("dropping privileges: {0}")]
+pub struct DropError(String);
+
+impl DropError {
+    fn new(operation: &str, cause: impl fmt::Display, way_out: &str) -> Self {
+        Self(format!("{operation}: {cause}; {way_out}"))
+    }
+}
+
+impl Privileged {
+    /// The privileges that this process was started with.
+    pub fn of_this_process() -> Self {
+        let started_as = StartedAs { uid: unistd::geteuid().as_raw(), gid: unistd::getegid().as_raw() };
+        Self { started_as }
+    }
+
+    pub fn started_as(&self) -> StartedAs {
+        self.started_as
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.started_as.uid == 0
+    }
+
+    /// Gives up everything but what `target` says, irrevocably, and proves it.
+    ///
+    /// Warnings (a bounding set that cannot be emptied, groups that a non-root start cannot drop)
+    /// come back beside the new state.
+    pub fn become_site_user(self, target: Target) -> Result<(SiteUser, Vec<String>), DropError> {
+        let warnings = drop::irrevocably(self.started_as, target)?;
+        Ok((SiteUser { target }, warnings))
+    }
+}
+
+impl SiteUser {
+    pub fn target(&self) -> Target {
+        self.target
+    }
+}

@@ -1,0 +1,89 @@
+//! The drop, in the one order that works: sets that need SETPCAP, groups, gid, uid, the rest.
+
+use caps::CapSet;
+use nix::unistd::{self, setgroups, setresgid, setresuid};
+
+use super::proof::{self, Credentials};
+use super::{DropError, Target};
+use crate::settings::StartedAs;
+use crate::sys;
+
+const NEEDS: &str = "start the container as root with the capabilities SETUID and SETGID";
+
+pub(super) fn irrevocably(started_as: StartedAs, target: Target) -> Result<Vec<String>, DropError> {
+    let before = Credentials::read()?;
+    let mut warnings = Vec::new();
+    empty_bounding_set(&before, &mut warnings);
+    // Without the ambient set emptied first, it would be raised again by no_new_privs-less execs.
+    clear(CapSet::Ambient)?;
+    if started_as.uid == 0 {
+        change_ids(target)?;
+    } else {
+        keep_ids(&before, target, &mut warnings)?;
+    }
+    // setresuid does this unless securebits say otherwise, so it is done in any case.
+    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
+        clear(set)?;
+    }
+    if target.no_new_privs {
+        nix::sys::prctl::set_no_new_privs().map_err(|cause| {
+            DropError::new("prctl(PR_SET_NO_NEW_PRIVS)", cause, "use a kernel from 3.5 on")
+        })?;
+    }
+    let after = Credentials::read()?;
+    proof::check(&before, &after, target)?;
+    Ok(warnings)
+}
+
+/// Needs CAP_SETPCAP. Without it no_new_privs still keeps the set from ever being used.
+fn empty_bounding_set(before: &Credentials, warnings: &mut Vec<String>) {
+    let held = (0..u64::BITS).filter(|capability| before.capabilities.bounding >> capability & 1 == 1);
+    for capability in held {
+        if let Err(cause) = sys::drop_from_bounding_set(capability) {
+            warnings.push(format!(
+                "emptying the capability bounding set: {cause}; it stays as it is, add SETPCAP or drop ALL to silence this"
+            ));
+            return;
+        }
+    }
+}
+
+/// Groups first: without CAP_SETGID nothing else would tell that root's groups stayed.
+fn change_ids(target: Target) -> Result<(), DropError> {
+    let (uid, gid) = (unistd::Uid::from_raw(target.uid.as_raw()), unistd::Gid::from_raw(target.gid.as_raw()));
+    setgroups(&[gid]).map_err(|cause| DropError::new(&format!("setgroups({gid})"), cause, NEEDS))?;
+    setresgid(gid, gid, gid).map_err(|cause| DropError::new(&format!("setresgid({gid})"), cause, NEEDS))?;
+    setresuid(uid, uid, uid).map_err(|cause| DropError::new(&format!("setresuid({uid})"), cause, NEEDS))
+}
+
+/// A non-root start cannot change ids, so they must be right; its groups can only be reported.
+fn keep_ids(before: &Credentials, target: Target, warnings: &mut Vec<String>) -> Result<(), DropError> {
+    let wanted = (target.uid.as_raw(), target.gid.as_raw());
+    let own = (before.uids.effective, before.gids.effective);
+    if own != wanted {
+        let cause = format!("this process is {}:{}, not {}:{}", own.0, own.1, wanted.0, wanted.1);
+        return Err(DropError::new(
+            "starting as a non-root user",
+            cause,
+            "start as root, or with --user UID:GID of the site",
+        ));
+    }
+    let gid = unistd::Gid::from_raw(target.gid.as_raw());
+    if before.groups.iter().any(|group| *group != wanted.1) && setgroups(&[gid]).is_err() {
+        warnings.push(format!(
+            "dropping supplementary groups {:?}: only root can; start the container without them",
+            before.groups
+        ));
+    }
+    Ok(())
+}
+
+fn clear(set: CapSet) -> Result<(), DropError> {
+    caps::clear(None, set).map_err(|cause| {
+        DropError::new(
+            &format!("emptying the {set:?} capability set"),
+            cause,
+            "let seccomp allow capset and prctl",
+        )
+    })
+}

@@ -1,0 +1,71 @@
+//! The few system calls that no crate of ours wraps: the only module with `unsafe`.
+#![allow(unsafe_code)]
+
+use std::io;
+
+use nix::errno::Errno;
+
+/// Marks every descriptor above 2 to be closed at exec.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.11, or `EPERM` from a seccomp profile that does not know the call.
+pub fn close_descriptors_on_exec() -> io::Result<()> {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: the call takes three integers and touches no memory; with CLOSE_RANGE_CLOEXEC it
+    // closes nothing now, so no descriptor that somebody owns goes away.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    Errno::result(result).map(drop).map_err(io::Error::from)
+}
+
+/// Marks one descriptor to be closed at exec.
+pub fn close_on_exec(descriptor: i32) -> io::Result<()> {
+    // SAFETY: F_SETFD takes an integer and touches no memory; a number that is no descriptor
+    // is answered with EBADF.
+    let result = unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    Errno::result(result).map(drop).map_err(io::Error::from)
+}
+
+/// The kernel's own `struct sigaction`, all zero: SIG_DFL, no flags, empty mask. glibc's differs.
+#[repr(C)]
+struct KernelSigaction {
+    handler: usize,
+    flags: libc::c_ulong,
+    restorer: usize,
+    mask: u64,
+}
+
+/// The number of the last signal, real-time ones included.
+const LAST_SIGNAL: libc::c_int = 64;
+
+/// Puts every signal back to its default action, the two that glibc reserves for itself included.
+pub fn default_signal_actions() -> io::Result<()> {
+    let default = KernelSigaction { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
+    for signal in (1..=LAST_SIGNAL).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        // SAFETY: `default` has the layout that rt_sigaction(2) reads and outlives the call, the
+        // old action is not asked for, and SIG_DFL runs no code of this process.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &raw const default,
+                std::ptr::null::<KernelSigaction>(),
+                size_of::<u64>(),
+            )
+        };
+        Errno::result(result)?;
+    }
+    Ok(())
+}
+
+/// Takes one capability, by number, out of the bounding set.
+///
+/// By number, because a kernel may know capabilities that no library has a name for yet.
+pub fn drop_from_bounding_set(capability: u32) -> io::Result<()> {
+    let unused: libc::c_ulong = 0;
+    // SAFETY: PR_CAPBSET_DROP takes integers only and touches no memory.
+    let result = unsafe {
+        libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), unused, unused, unused)
+    };
+    Errno::result(result).map(drop).map_err(io::Error::from)
+}
