@@ -1,0 +1,92 @@
+//! What start does to the system: the plan's list, walked in order.
+
+mod accounts;
+mod home;
+mod runtime;
+mod site_link;
+mod site_user;
+
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+
+use crate::exit::Exit;
+use crate::plan::{Plan, RootEffect, SiteUserEffect};
+use crate::privileges::{Privileged, SiteUser};
+
+/// Why start goes no further. One line each.
+#[derive(Debug, thiserror::Error)]
+pub enum EffectError {
+    /// What is there is not ours to change.
+    #[error("{0}")]
+    Refused(String),
+    /// The system did not do it.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl EffectError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Refused(_) => Exit::Refused,
+            Self::Failed(_) => Exit::System,
+        }
+    }
+
+    fn failed(operation: &str, object: &Path, cause: impl Display, way_out: &str) -> Self {
+        Self::Failed(format!("{operation} {}: {cause}; {way_out}", object.display()))
+    }
+
+    fn refused(operation: &str, object: &Path, cause: impl Display, way_out: &str) -> Self {
+        Self::Refused(format!("{operation} {}: {cause}; {way_out}", object.display()))
+    }
+}
+
+/// Applies what needs root, in order. Also called on a non-root start, which finds most of it done.
+pub fn apply_as_root(privileged: &Privileged, plan: &Plan) -> Result<(), EffectError> {
+    plan.effects.root.iter().try_for_each(|effect| apply(privileged, plan, effect))
+}
+
+fn apply(privileged: &Privileged, plan: &Plan, effect: &RootEffect) -> Result<(), EffectError> {
+    match effect {
+        RootEffect::MakeRuntimeDirectories { path } => runtime::make_directories(privileged, path),
+        RootEffect::WriteNormaliser { path } => runtime::write_normaliser(path),
+        RootEffect::WriteIni { path } => runtime::write(path, plan.ini.render().as_bytes()),
+        RootEffect::WriteRunRecord { path } => runtime::write_run_record(path, plan),
+        RootEffect::AddAccount { user, uid, gid, home } => accounts::add(
+            privileged,
+            Path::new("/etc"),
+            &accounts::Account { user, uid: *uid, gid: *gid, home },
+        ),
+        RootEffect::PrepareHome { path, uid, gid, take_ownership } => {
+            home::prepare(privileged, path, *uid, *gid, *take_ownership)
+        }
+        RootEffect::GiveDirectory { home, below, uid, gid } => {
+            home::give_directory(privileged, home, below, *uid, *gid)
+        }
+        RootEffect::LinkSite { link, target } => site_link::make(privileged, link, target),
+    }
+}
+
+/// Applies what the site user does itself. Nothing here stops a site from being served: the tenant
+/// may have put anything in these places.
+pub fn apply_as_site_user(_site_user: &SiteUser, plan: &Plan) {
+    for effect in &plan.effects.site_user {
+        let result = match effect {
+            SiteUserEffect::MakeDirectory { path } => site_user::make_directory(path),
+            SiteUserEffect::MakeErrorLog { path } => site_user::make_error_log(path),
+        };
+        if let Err(warning) = result {
+            tracing::warn!("{warning}");
+        }
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+/// A link, a file or anything else that openat(2) with O_DIRECTORY and O_NOFOLLOW refuses.
+fn is_no_directory(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP | libc::EXDEV))
+}

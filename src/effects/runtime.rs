@@ -1,0 +1,94 @@
+//! `/run/cac-lsphp`: made anew at every start, each file whole or not at all.
+
+use std::io;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::sys::stat::Mode;
+use procfs::FromRead;
+use procfs::process::Stat;
+use serde::Serialize;
+
+use super::EffectError;
+use crate::plan::Plan;
+use crate::privileges::Privileged;
+use crate::tree::{Directory, Name};
+
+/// The script that PHP runs before each of the site's.
+const NORMALISER: &str = include_str!("../../ini/cac-lsphp-normalize.php");
+
+const WAY_OUT: &str = "/run must be writable: mount a tmpfs there";
+
+/// What `healthcheck` and operators read of a running site.
+#[derive(Debug, Serialize)]
+struct RunRecord<'a> {
+    pid: u32,
+    version: &'a str,
+    /// Seconds since 1970.
+    started_at: u64,
+    /// The process's start in clock ticks since boot, field 22 of `/proc/PID/stat`: tells it from
+    /// a later process with the same pid.
+    start_ticks: u64,
+    plan: &'a Plan,
+}
+
+/// The directory itself and the one that PHP scans. A directory that somebody else owns could hold
+/// anything, so it is refused.
+pub fn make_directories(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
+    let mode = Mode::from_bits_truncate(0o755);
+    let make = |parent: &Directory, name: &str| -> io::Result<Directory> {
+        let directory = parent.child_or_make(&name.parse::<Name>()?, mode)?;
+        let owner = directory.status()?.st_uid;
+        if owner != 0 && owner != privileged.started_as().uid {
+            return Err(io::Error::other(format!("{} belongs to uid {owner}", directory.path().display())));
+        }
+        Ok(directory)
+    };
+    let (parent, name) = split(path).map_err(|cause| failed("making", path, cause))?;
+    let made = make(&parent, &name).and_then(|ours| make(&ours, "php.d"));
+    made.map(drop).map_err(|cause| failed("making", path, cause))
+}
+
+pub fn write_normaliser(path: &Path) -> Result<(), EffectError> {
+    write(path, NORMALISER.as_bytes())
+}
+
+pub fn write_run_record(path: &Path, plan: &Plan) -> Result<(), EffectError> {
+    let record = RunRecord {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()),
+        start_ticks: Stat::from_file("/proc/self/stat")
+            .map_err(|cause| {
+                EffectError::failed("reading", Path::new("/proc/self/stat"), cause, "mount /proc")
+            })?
+            .starttime,
+        plan,
+    };
+    let json = serde_json::to_vec_pretty(&record).map_err(|cause| failed("writing", path, cause.into()))?;
+    write(path, &json)
+}
+
+/// Writes `path` whole or not at all. No fsync: what is in `/run` is made anew at every boot.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), EffectError> {
+    let write = || -> io::Result<()> {
+        let (directory, name) = split(path)?;
+        // Not `*.ini`: PHP must never read half a file.
+        let temporary: Name = format!(".{name}.new").parse()?;
+        let name: Name = name.parse()?;
+        directory.write_file(&temporary, bytes, Mode::from_bits_truncate(0o644))?;
+        directory.rename(&temporary, &name)
+    };
+    write().map_err(|cause| failed("writing", path, cause))
+}
+
+/// Our own directories below `/run`: root's, so their paths may be followed.
+fn split(path: &Path) -> io::Result<(Directory, String)> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    Ok((Directory::open_system(parent)?, name.to_owned()))
+}
+
+fn failed(operation: &str, path: &Path, cause: io::Error) -> EffectError {
+    EffectError::failed(operation, path, cause, WAY_OUT)
+}

@@ -1,0 +1,27 @@
+//! What the site user makes in its own home. As the site user, so paths and links are its own.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Makes a directory, 0755, unless anything has its name.
+pub fn make_directory(path: &Path) -> Result<(), String> {
+    match DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(format!("making {}: {error}; PHP goes on without it", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the empty error log unless anything has its name; what is there is never opened, as
+/// opening a fifo would wait for its reader.
+pub fn make_error_log(path: &Path) -> Result<(), String> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o644).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(format!("making {}: {error}; PHP logs to stderr instead", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
