@@ -1,6 +1,8 @@
 //! The command line: one clap definition, one file a command.
 
+mod plan;
 mod request;
+mod run;
 mod timeout;
 
 use std::ffi::OsString;
@@ -19,6 +21,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start the site: plan, prepare, drop privileges, become lsphp (the default)
+    Run,
+    /// Print what a start would do and why, and do nothing
+    Plan(plan::PlanArgs),
     /// Send one LSAPI request and show the answer as curl would
     Request(request::RequestArgs),
 }
@@ -34,8 +40,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     match cli.command {
+        None | Some(Command::Run) => run::run(),
+        Some(Command::Plan(arguments)) => plan::run(&arguments),
         Some(Command::Request(arguments)) => request::run(&arguments),
-        None => todo!("run"),
     }
 }
 

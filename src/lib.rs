@@ -10,9 +10,20 @@
 //!
 //! Everything up to [`plan`] is free of side effects; `cac-lsphp plan` prints the very value that
 //! `cac-lsphp run` applies.
+#![deny(unsafe_code)]
 
 pub mod cgroup;
 pub mod cli;
+pub mod decision;
+pub mod effects;
 pub mod exit;
+pub mod logging;
 pub mod lsapi;
+pub mod lsphp;
 pub mod plan;
+pub mod privileges;
+pub mod settings;
+pub mod sizing;
+pub mod start;
+pub mod sys;
+pub mod tree;

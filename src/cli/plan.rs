@@ -1,0 +1,65 @@
+//! `cac-lsphp plan`: what a start would do, decided by the same code, printed and not applied.
+
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+
+use super::complain;
+use crate::decision;
+use crate::exit::Exit;
+use crate::plan::Plan;
+use crate::privileges::Privileged;
+use crate::settings::size;
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Text for people, or JSON for panels
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Suppose this memory limit instead of the real one, such as 2G
+    #[arg(long, value_name = "SIZE", value_parser = mebibytes)]
+    memory: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// Prints the plan, or every fault that stands in its way.
+pub fn run(arguments: &PlanArgs) -> Exit {
+    let started_as = Privileged::of_this_process().started_as();
+    match decision::decide(Path::new("/"), started_as, arguments.memory).plan {
+        Ok(plan) => print(&plan, arguments.format),
+        Err(faults) => {
+            faults.iter().for_each(complain);
+            Exit::Refused
+        }
+    }
+}
+
+fn print(plan: &Plan, format: Format) -> Exit {
+    let text = match format {
+        Format::Text => Ok(plan.to_string()),
+        Format::Json => serde_json::to_string_pretty(plan).map(|json| json + "\n").map_err(io::Error::from),
+    };
+    match text.and_then(|text| io::stdout().write_all(text.as_bytes())) {
+        Ok(()) => Exit::Success,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Success,
+        Err(error) => {
+            complain(format_args!(
+                "writing the plan to stdout: {error}; redirect it to where it can be written"
+            ));
+            Exit::System
+        }
+    }
+}
+
+fn mebibytes(text: &str) -> Result<u64, &'static str> {
+    match size::bytes(text).map(|bytes| bytes >> 20) {
+        Some(mib) if mib > 0 => Ok(mib),
+        _ => Err("give a size of at least 1M, such as 512M or 2G"),
+    }
+}
