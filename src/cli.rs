@@ -1,19 +1,22 @@
 //! The command line: one clap definition, one file a command.
 
+mod exec;
+mod generate;
+mod help;
 mod plan;
 mod request;
 mod run;
 mod timeout;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;
 
 #[derive(Debug, Parser)]
-#[command(name = "cac-lsphp", version, about, propagate_version = true)]
+#[command(name = "cac-lsphp", version, about, propagate_version = true, after_long_help = help::after())]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -27,15 +30,32 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Send one LSAPI request and show the answer as curl would
     Request(request::RequestArgs),
+    /// Run a command as the site user, with the site's environment and ini
+    Exec(exec::ExecArgs),
+    /// Print a completion script
+    Completions(generate::CompletionsArgs),
+    /// Print the manual page
+    Man,
+    #[command(external_subcommand)]
+    External(Vec<OsString>),
 }
 
-/// Runs the command that `arguments` (program name first) names.
+/// Runs the command that `arguments` (program name first) names. A panic, which would be a defect,
+/// is one line and an exit code of its own: as PID 1 an abort would look like a crash of PHP.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    std::panic::set_hook(Box::new(|panic| {
+        complain(format_args!("internal error: {panic}; please report it"))
+    }));
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    std::panic::catch_unwind(|| dispatch(arguments)).unwrap_or(Exit::Internal)
+}
+
+fn dispatch(arguments: Vec<OsString>) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
-            let _ = error.print();
+            let _ = error.print(); // a closed stdout or stderr is no reason to fail
             return exit;
         }
     };
@@ -43,10 +63,26 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         None | Some(Command::Run) => run::run(),
         Some(Command::Plan(arguments)) => plan::run(&arguments),
         Some(Command::Request(arguments)) => request::run(&arguments),
+        Some(Command::Exec(arguments)) => exec::run(&arguments),
+        Some(Command::Completions(arguments)) => generate::completions(&arguments),
+        Some(Command::Man) => generate::man(),
+        Some(Command::External(command)) => exec::run_external(&command),
+    }
+}
+
+/// Writes to stdout. A reader that has seen enough (`| head`) is no error.
+fn write_out(bytes: &[u8]) -> Exit {
+    match std::io::stdout().write_all(bytes) {
+        Ok(()) => Exit::Success,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Success,
+        Err(error) => {
+            complain(format_args!("writing to stdout: {error}; redirect it to where it can be written"));
+            Exit::System
+        }
     }
 }
 
 /// Writes one line for a person to stderr. A closed stderr is no reason to fail.
 fn complain(message: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "cac-lsphp: {message}");
+    let _ = writeln!(std::io::stderr(), "cac-lsphp: {}", message.to_string().replace('\n', " "));
 }

@@ -24,6 +24,33 @@ pub enum Exit {
     NotFound = 127,
 }
 
+impl Exit {
+    pub const ALL: [Self; 8] = [
+        Self::Success,
+        Self::Usage,
+        Self::Internal,
+        Self::System,
+        Self::Privileges,
+        Self::Refused,
+        Self::NotExecutable,
+        Self::NotFound,
+    ];
+
+    /// What the code tells an operator.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Success => "done",
+            Self::Usage => "the command line is wrong",
+            Self::Internal => "an internal error: please report it",
+            Self::System => "an effect on the system failed",
+            Self::Privileges => "privileges could not be dropped",
+            Self::Refused => "the environment or the plan is refused",
+            Self::NotExecutable => "lsphp or the command is not executable",
+            Self::NotFound => "lsphp or the command was not found",
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit as u8)

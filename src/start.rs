@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::path::Path;
 
 use nix::sys::stat::Mode;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::decision;
 use crate::effects::{self, EffectError};
@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::logging;
 use crate::lsphp::Lsphp;
 use crate::plan::Plan;
-use crate::privileges::{DropError, ExecError, Privileged, Program, Target};
+use crate::privileges::{DropError, ExecError, Privileged, Program, SiteUser, Target};
 
 /// Why the site does not start.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,14 @@ impl StartError {
             Self::Exec(ExecError::NotFound { .. }) => Exit::NotFound,
             Self::Exec(ExecError::NotExecutable { .. }) => Exit::NotExecutable,
             Self::Exec(ExecError::Preparation { .. }) => Exit::System,
+        }
+    }
+
+    /// Logs one line, or one a fault.
+    pub fn report(&self) {
+        match self {
+            Self::Refused(faults) => faults.iter().for_each(|fault| error!("{fault}")),
+            error => error!("{error}"),
         }
     }
 }
@@ -69,10 +77,7 @@ pub fn start() -> Result<Infallible, StartError> {
 }
 
 /// The drop as the plan says it, with its warnings logged.
-pub fn drop_privileges(
-    privileged: Privileged,
-    plan: &Plan,
-) -> Result<crate::privileges::SiteUser, DropError> {
+pub fn drop_privileges(privileged: Privileged, plan: &Plan) -> Result<SiteUser, DropError> {
     let no_new_privs = plan.exec.no_new_privs;
     let target = Target { uid: plan.site.uid, gid: plan.site.gid, no_new_privs };
     let (site_user, warnings) = privileged.become_site_user(target)?;
@@ -90,7 +95,7 @@ fn usable(lsphp: &Lsphp) -> Result<&Path, StartError> {
 }
 
 /// A non-root start cannot become somebody else: say so before anything is done.
-fn check_ids(privileged: &Privileged, plan: &Plan) -> Result<(), StartError> {
+pub fn check_ids(privileged: &Privileged, plan: &Plan) -> Result<(), StartError> {
     let own = privileged.started_as();
     let (uid, gid) = (plan.site.uid.as_raw(), plan.site.gid.as_raw());
     if privileged.is_root() || (own.uid, own.gid) == (uid, gid) {

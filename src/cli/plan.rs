@@ -1,11 +1,10 @@
 //! `cac-lsphp plan`: what a start would do, decided by the same code, printed and not applied.
 
-use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
 
-use super::complain;
+use super::{complain, write_out};
 use crate::decision;
 use crate::exit::Exit;
 use crate::plan::Plan;
@@ -43,16 +42,13 @@ pub fn run(arguments: &PlanArgs) -> Exit {
 fn print(plan: &Plan, format: Format) -> Exit {
     let text = match format {
         Format::Text => Ok(plan.to_string()),
-        Format::Json => serde_json::to_string_pretty(plan).map(|json| json + "\n").map_err(io::Error::from),
+        Format::Json => serde_json::to_string_pretty(plan).map(|json| json + "\n"),
     };
-    match text.and_then(|text| io::stdout().write_all(text.as_bytes())) {
-        Ok(()) => Exit::Success,
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Success,
+    match text {
+        Ok(text) => write_out(text.as_bytes()),
         Err(error) => {
-            complain(format_args!(
-                "writing the plan to stdout: {error}; redirect it to where it can be written"
-            ));
-            Exit::System
+            complain(format_args!("rendering the plan: {error}; please report it"));
+            Exit::Internal
         }
     }
 }

@@ -1,0 +1,101 @@
+//! `cac-lsphp exec -- CMD`: any command as the site user, with the site's environment and ini.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::complain;
+use crate::decision;
+use crate::exit::Exit;
+use crate::logging;
+use crate::plan::Plan;
+use crate::privileges::{Privileged, Program};
+use crate::settings::environment::Environment;
+use crate::settings::variable;
+use crate::start::{self, StartError};
+
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// The command and its arguments, such as: wp cron event run --due-now
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// Becomes the command, through the same drop as lsphp; returns only when that failed.
+pub fn run(arguments: &ExecArgs) -> Exit {
+    as_site_user(&arguments.command)
+}
+
+/// An argument that is no subcommand, as in `docker run IMAGE php -v`: executed as the site user
+/// when a site is named, and as it came when none is.
+pub fn run_external(command: &[OsString]) -> Exit {
+    let environment = Environment::of_this_process();
+    let named = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
+    let identity = [variable::USER.names, variable::UID.names].concat();
+    if identity.into_iter().any(named) { as_site_user(command) } else { as_it_came(command) }
+}
+
+fn as_site_user(command: &[OsString]) -> Exit {
+    let Err(error) = become_command(command);
+    error.report();
+    error.exit()
+}
+
+fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, StartError> {
+    let privileged = Privileged::of_this_process();
+    let decision = decision::decide(Path::new("/"), privileged.started_as(), None);
+    logging::init(decision.log);
+    let plan = decision.plan.map_err(StartError::Refused)?;
+    start::check_ids(&privileged, &plan)?;
+    let site_user = start::drop_privileges(privileged, &plan)?;
+    let path = find(command.first().map(OsString::as_os_str).unwrap_or_default(), &plan);
+    let program = Program {
+        path: &path,
+        argv: command.to_vec(),
+        environment: plan.exec.environment.iter().collect(),
+        address_space: plan.exec.address_space,
+        keep_stdin: true,
+    };
+    Err(site_user.exec(&working_directory(&plan), &program).into())
+}
+
+/// Where the operator stands, if that is in the home (`docker exec -w`), else the home.
+fn working_directory(plan: &Plan) -> PathBuf {
+    let home = PathBuf::from(&plan.site.home);
+    std::env::current_dir().ok().filter(|here| here.starts_with(&home)).unwrap_or(home)
+}
+
+/// The first executable of that name in the site's PATH; the bare name, which execve then refuses,
+/// when there is none.
+fn find(command: &OsStr, plan: &Plan) -> PathBuf {
+    let bare = PathBuf::from(command);
+    if bare.components().count() > 1 || bare.is_absolute() {
+        return bare;
+    }
+    let mut environment = plan.exec.environment.iter();
+    let path = environment.find(|(name, _)| *name == "PATH").map(|(_, value)| value).unwrap_or_default();
+    let found = std::env::split_paths(path).map(|directory| directory.join(command)).find(|candidate| {
+        nix::unistd::access(candidate, nix::unistd::AccessFlags::X_OK).is_ok() && candidate.is_file()
+    });
+    found.unwrap_or(bare)
+}
+
+fn as_it_came(command: &[OsString]) -> Exit {
+    let Some((program, arguments)) = command.split_first() else {
+        return Exit::Usage;
+    };
+    let error = std::process::Command::new(program).args(arguments).exec();
+    let name = program.display();
+    if error.kind() == io::ErrorKind::NotFound {
+        complain(format_args!(
+            "executing {name}: it is no command of cac-lsphp (see --help) and no program in PATH"
+        ));
+        Exit::NotFound
+    } else {
+        complain(format_args!("executing {name}: {error}; it must be an executable file"));
+        Exit::NotExecutable
+    }
+}

@@ -1,0 +1,40 @@
+//! What `--help` says beside the commands: examples, exit codes, the environment.
+
+use crate::exit::Exit;
+use crate::settings::variable;
+
+const EXAMPLES: &str = "\
+Examples:
+  docker run -d --memory 1g -e user=alice -e uid=61045 -e domain=example.com \\
+      -v /srv/alice:/home/alice cac-lsphp:php83
+  docker exec SITE cac-lsphp plan                     what was decided, and why
+  docker exec SITE cac-lsphp plan --memory 2G         what would 2 GB give?
+  docker exec SITE cac-lsphp exec -- wp cron event run --due-now
+  cac-lsphp request --addr 172.17.0.2:9000 /home/alice/public_html/index.php
+
+A first argument that is no command is executed itself, as the site user when a site is named:
+  docker run --rm cac-lsphp:php83 php -v
+";
+
+/// The text below the commands and options.
+pub fn after() -> String {
+    format!(
+        "{EXAMPLES}\nExit codes:\n{}\nEnvironment, stronger than the site file:\n{}",
+        exit_codes(),
+        environment()
+    )
+}
+
+fn exit_codes() -> String {
+    Exit::ALL.iter().map(|exit| format!("  {:<4}{}\n", *exit as u8, exit.meaning())).collect()
+}
+
+fn environment() -> String {
+    variable::rows()
+        .iter()
+        .map(|row| {
+            let names = row.names.join(", ");
+            format!("  {names} [{}]\n      {}; {}\n", row.default, row.about, row.accepts)
+        })
+        .collect()
+}
