@@ -26,6 +26,14 @@ struct slot *board_find(pid_t pid)
 	return NULL;
 }
 
+struct slot *board_take(time_t now)
+{
+	struct slot *slot = board_find(0);
+	if (slot)
+		*slot = (struct slot){.idle_since = now};
+	return slot;
+}
+
 void worker_connected(void)
 {
 	if (!my_slot)

@@ -28,6 +28,8 @@ extern struct slot *my_slot; /* NULL in the parent and in a process that serves 
 
 int board_create(int size);
 struct slot *board_find(pid_t pid);
+/* A clean slot for a worker about to be forked, NULL if all are taken. */
+struct slot *board_take(time_t now);
 
 void worker_connected(void);
 void worker_disconnected(void);

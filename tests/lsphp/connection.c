@@ -1,6 +1,7 @@
 #include "connection.h"
 
 #include "board.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +42,7 @@ void connection_open(int fd, int tell_pid)
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes); /* fails on a unix socket, which needs none */
 	worker_connected();
-	pid_told = tell_pid;
+	pid_told |= tell_pid;
 	if (tell_pid) {
 		unsigned char told[PACKET_PREFIX + 8];
 		int32_t pid = getpid();
@@ -79,8 +80,8 @@ static size_t read_fully(void *into, size_t size)
 static int write_fully(struct iovec *parts, int count)
 {
 	while (count > 0) {
-		ssize_t n = writev(connection_fd, parts, count);
-		if (n < 0 && errno == EINTR)
+		ssize_t n = worker_stopping() ? -1 : writev(connection_fd, parts, count);
+		if (n < 0 && errno == EINTR && !worker_stopping())
 			continue;
 		if (n < 0) {
 			connection_close();

@@ -92,7 +92,7 @@ class Connection:
                 count, answer['status'] = struct.unpack_from('<2i', data)
                 lengths, at = struct.unpack_from(f'<{count}H', data, 8), 8 + 2 * count
                 for n in lengths:
-                    answer['headers'].append(data[at:at + n].decode('latin-1'))
+                    answer['headers'].append(data[at:at + n].rstrip(b'\0').decode('latin-1'))
                     at += n
                 assert at == len(data)
             elif kind == 4:

@@ -101,18 +101,17 @@ static void check_workers(const struct settings *s, time_t now)
 }
 
 /* 1 in the new worker. */
-static int start_worker(int fd, int listener)
+static int start_worker(int fd)
 {
-	struct slot *slot = board_find(0);
+	struct slot *slot = board_take(time(NULL));
 	pid_t parent = getpid(), pid = slot ? fork() : -1;
 	if (pid == 0) {
-		/* The parent may be slow to write the pid; the worker needs none of the rest it sets. */
 		my_slot = slot;
 		setsid();
 		worker_adopt_signals(&outside);
 		worker_of(parent);
 		if (geteuid() == 0 || !host_has_memory())
-			close(listener), worker_stop_listening();
+			worker_stop_listening();
 		connection_open(fd, 1);
 		return 1;
 	}
@@ -133,7 +132,7 @@ int pool_run(const struct settings *s, int listener)
 	time_t last = 0;
 	int seconds_empty = 0;
 
-	setsid();
+	setpgid(0, 0);
 	if (board_create(s->children + s->extra_children)) {
 		perror("lsphp: mmap of the shared board failed");
 		return 0;
@@ -169,13 +168,8 @@ int pool_run(const struct settings *s, int listener)
 		}
 		int fd = accept(listener, NULL, NULL);
 		if (fd >= 0) {
-			struct slot *slot = board_find(0);
-			if (slot) {
-				pid_t none = slot->pid;
-				*slot = (struct slot){.pid = none, .idle_since = now, .state = WORKER_IDLE};
-			}
 			seconds_empty = 0;
-			if (start_worker(fd, listener))
+			if (start_worker(fd))
 				return 1;
 		} else if (errno != EINTR && errno != EAGAIN) {
 			perror("lsphp: accept failed");

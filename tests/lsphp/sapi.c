@@ -12,10 +12,11 @@
 
 static int cleaning; /* the request is being shut down: a signal now ends the process at once */
 
+/* That the client is gone is noticed by flush_body only, as in lsphp: a script that writes more than the buffer at once
+ * runs to its end for nobody, and its worker with it. */
 static size_t write_body(const char *text, size_t length)
 {
-	if (response_write(text, length))
-		php_handle_aborted_connection();
+	response_write(text, length);
 	return length;
 }
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from lsapi import Connection, begin_request
 
@@ -71,6 +72,7 @@ class Lab:
         connection = self.connect()
         answer = connection.request(script, self.home, **kwargs)
         connection.close()
+        time.sleep(0.05)  # whether the next one finds this worker listening again must not be chance
         return answer
 
     def workers(self):
@@ -155,7 +157,7 @@ def responses(lab):
                'echo implode("|", array_keys(apache_response_headers()));', 'setcookie("c", "v"); print_r(litespeed_response_headers());',
                'echo http_response_code(), connection_status();', 'echo 1; throw new Exception("boom");', 'exit(7);', 'syntax error here',
                'error_log("to the log"); echo 1; error_log("again"); echo 2;', 'trigger_error("w", E_USER_WARNING);',
-               'echo str_repeat("b", 5000); error_log("between"); echo 3;', 'error_log(str_repeat("L", 20000) . "end");',
+               'echo str_repeat("b", 5000); error_log("between"); echo 3;', 'error_log(str_repeat("L", 8000) . "end");',
                'fwrite(STDOUT ?? null, "x");', 'file_put_contents("php://stdout", "out\\n"); file_put_contents("php://stderr", "err\\n");',
                'register_shutdown_function(function () { echo "bye"; }); echo "hi";', 'echo ini_get("auto_prepend_file"), getcwd();']
     paths = [lab.script(f'r{i}.php', '<?php ' + text) for i, text in enumerate(scripts)] + [f'{lab.home}/missing.php', lab.home]
@@ -224,36 +226,34 @@ def nonsense(lab):
         connection = lab.connect(timeout=2)
         connection.socket.sendall(data)
         try:
-            seen[name] = connection.response()['packets']
+            seen[name] = [p for p in connection.response()['packets'] if p != 'PID']
         except TimeoutError:
             seen[name] = 'no answer'
         connection.close()
+        time.sleep(0.05)
     cut = lab.connect()
     cut.socket.sendall(good[:60])
     cut.socket.shutdown(socket.SHUT_WR)
-    return seen, cut.response(), lab.ask(script)
+    return seen, cut.response()['packets'], lab.ask(script)['body']
 
 
 def prefork_counts(lab):
     script = lab.script('sleep.php', SLEEP)
     seen = {}
-    for env in ({'LSAPI_CHILDREN': '6'}, {'PHP_LSAPI_CHILDREN': '3', 'LSAPI_CHILDREN': '6'}, {'LSAPI_CHILDREN': '6', 'LSAPI_EXTRA_CHILDREN': '0'},
-                {'LSAPI_CHILDREN': ' 2x', 'LSAPI_EXTRA_CHILDREN': '1'}, {'LSAPI_CHILDREN': '6', 'LSAPI_AVOID_FORK': '1'},
-                {'LSAPI_CHILDREN': '6', 'LSAPI_AVOID_FORK': '4G'}, {'LSAPI_CHILDREN': '6', 'LSAPI_AVOID_FORK': '2G'},
-                {'LSAPI_CHILDREN': '1'}, {'LSAPI_CHILDREN': 'abc'}, {'PHP_LSAPI_CHILDREN': '', 'LSAPI_CHILDREN': '6'}, {}):
+    for number, env in ((20, {'LSAPI_CHILDREN': '6'}), (20, {'PHP_LSAPI_CHILDREN': '3', 'LSAPI_CHILDREN': '6'}),
+                        (20, {'LSAPI_CHILDREN': '6', 'LSAPI_EXTRA_CHILDREN': '0'}), (8, {'LSAPI_CHILDREN': ' 2x', 'LSAPI_EXTRA_CHILDREN': '1'}),
+                        (20, {'LSAPI_CHILDREN': '6', 'LSAPI_AVOID_FORK': '1'}), (20, {'LSAPI_CHILDREN': '6', 'LSAPI_AVOID_FORK': '4G'}),
+                        (20, {'LSAPI_CHILDREN': '6', 'LSAPI_AVOID_FORK': '2G'}), (4, {'LSAPI_CHILDREN': '1'}), (4, {'LSAPI_CHILDREN': 'abc'}),
+                        (4, {'PHP_LSAPI_CHILDREN': '', 'LSAPI_CHILDREN': '6'}), (4, {})):
         lab.start(**env)
-        before = len(lab.workers())
-        clients = [lab.connect() for _ in range(20 if int(env.get('LSAPI_CHILDREN', '1').strip(' xabc') or 1) > 2 else 8)]
-        for client in clients:
-            client.send(script, lab.home, query='ms=400')
-        time.sleep(0.3)
-        most = len(lab.workers())
-        answers = 0
-        for client in clients:
-            answers += client.response()['body'] == b'beginend'
-            client.close()
+        before, most = len(lab.workers()), 0
+        with ThreadPoolExecutor(number) as pool:
+            answers = [pool.submit(lab.ask, script, query='ms=400') for _ in range(number)]
+            while not all(a.done() for a in answers):
+                most = max(most, len(lab.workers()))
+                time.sleep(0.02)
         line = next((l for l in lab.log().splitlines() if 'Reached' in l), None)
-        seen[str(env)] = (before, most, answers, line)
+        seen[str(env)] = before, most, sum(a.result()['body'] == b'beginend' for a in answers), line and re.sub(r'busy: \d+', 'busy', line)
     return seen
 
 
@@ -381,22 +381,24 @@ def recycling(lab):
 
 
 def idle_workers(lab):
-    """How many stay, second by second, once their clients are gone or while they hold idle connections."""
+    """How many stay: after their clients left, or holding idle connections, at moments when no worker is about to decide."""
     script, seen = lab.script('ok.php', '<?php echo "ok";'), {}
-    for env, close in (({}, True), ({'LSAPI_MAX_IDLE': '2'}, False), ({'LSAPI_MAX_IDLE_CHILDREN': '1'}, False),
-                       ({'LSAPI_MAX_IDLE_CHILDREN': '1'}, True), ({'LSAPI_EXTRA_CHILDREN': '4'}, False)):
+    for clients, close, env, moments in ((5, True, {}, (0.7, 1.6, 9, 12.5)), (1, True, {'LSAPI_KEEP_LISTEN': '2'}, (12,)),
+                                         (5, False, {}, (0.7, 5)), (3, False, {'LSAPI_MAX_IDLE': '2'}, (0.7, 4)),
+                                         (3, False, {'LSAPI_MAX_IDLE_CHILDREN': '2'}, (5,)),
+                                         (4, False, {'LSAPI_MAX_IDLE_CHILDREN': '1'}, (0.7, 5))):
         lab.start(LSAPI_CHILDREN='4', **env)
-        clients = [lab.connect() for _ in range(5)]
-        for client in clients:
-            client.request(script, lab.home)
+        connections = [lab.connect() for _ in range(clients)]
+        for connection in connections:
+            connection.request(script, lab.home)
+        start, counts = time.time(), []
         if close:
-            for client in clients:
-                client.close()
-        counts = []
-        for _ in range(3):
-            time.sleep(2)
+            for connection in connections:
+                connection.close()
+        for moment in moments:
+            time.sleep(start + moment - time.time())
             counts.append(len(lab.workers()))
-        seen[str(env), close] = counts
+        seen[clients, close, str(env)] = counts
     return seen
 
 
@@ -421,12 +423,11 @@ def give_up_connection(lab):
     for value in (None, '-1', '0', '1', '2', '3'):
         lab.start(LSAPI_CHILDREN='4', **({'LSAPI_MAX_BUSY_WORKER': value} if value else {}))
         clients = [lab.connect() for _ in range(4)]
-        for client in clients:
-            client.send(script, lab.home)
-            time.sleep(0.05)
+        within(2, lambda: len(lab.workers()) == 4)
+        time.sleep(0.1)
         rest = []
         for client in clients:
-            client.response()
+            client.request(script, lab.home)
             client.socket.settimeout(0.3)
             try:
                 rest.append(client.packet())
@@ -486,8 +487,8 @@ def listeners(lab):
     for bind in ('9751', '127.0.0.1:0', '127.0.0.1:70000', '[::1', '1.2.3.4:9751'):
         result = subprocess.run([lab.binary, '-b', bind], capture_output=True, text=True, timeout=5, **NOBODY)
         seen.append((bind, result.returncode, result.stdout, re.sub('(]: ).*', r'\1', result.stderr)))
-    listener = socket.create_server(ADDRESS, backlog=50)
     lab.stop()
+    listener = socket.create_server(ADDRESS, backlog=50)
     lab.process = subprocess.Popen(['lsphp'], executable=lab.binary, stdin=listener, env={'LSAPI_CHILDREN': '3'}, stderr=subprocess.DEVNULL, **NOBODY)
     listener.close()
     seen.append(lab.connect().request(script, lab.home))
@@ -507,25 +508,19 @@ def opcache(lab):
 def client_leaves(lab):
     done = f'{lab.home}/done'
     text = '''<?php ignore_user_abort((bool)$_GET["keep"]); register_shutdown_function(fn() => file_put_contents("%s", connection_status() . "|", FILE_APPEND));
-        for ($i = 0; $i < 200; $i++) { echo str_repeat("x", 100000); flush(); } file_put_contents("%s", "finished ", FILE_APPEND);'''
+        for ($i = 0; $i < 200; $i++) { echo str_repeat("x", (int)$_GET["size"]); flush(); usleep(1000); } file_put_contents("%s", "finished ", FILE_APPEND);'''
     script, ok = lab.script('big.php', text % (done, done)), lab.script('ok.php', '<?php echo "ok";')
     lab.start(LSAPI_CHILDREN='3')
     seen = []
-    for keep in '01':
+    for query in ('keep=0&size=100000', 'keep=1&size=100000', 'keep=0&size=100', 'keep=1&size=100'):
         client = lab.connect()
-        client.send(script, lab.home, query='keep=' + keep)
+        client.send(script, lab.home, query=query)
         client.packet()
         client.close()
         within(5, lambda: os.path.exists(done) and '|' in open(done).read())
         seen.append(open(done).read())
         os.unlink(done)
     return seen, lab.ask(ok)['body'], len(lab.workers()), lab.log()
-
-
-def log_file(lab):
-    script = lab.script('log.php', '<?php error_log("to the log"); echo 1;')
-    lab.start(LSAPI_CHILDREN='3', LSAPI_STDERR_LOG=f'{lab.home}/errors')
-    return lab.ask(script), open(f'{lab.home}/errors').read()
 
 
 def command_line(lab):
@@ -541,4 +536,4 @@ def command_line(lab):
 
 ALL = [globals_and_headers, request_bodies, responses, special_settings, user_ini, finish_request, nonsense, prefork_counts, ceiling, backlog,
        signals_to_parent, signals_to_worker, alone, as_pid_1, recycling, idle_workers, parent_idle, runaway, give_up_connection, process_facts,
-       title_overwrites_environment, listeners, opcache, client_leaves, log_file, command_line]
+       title_overwrites_environment, listeners, opcache, client_leaves, command_line]

@@ -1,10 +1,8 @@
 #include "settings.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 extern char **environ;
 
@@ -43,16 +41,6 @@ static int avoid_fork(struct settings *s)
 	return bytes != 0;
 }
 
-static void redirect_stderr(const char *path)
-{
-	int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND, 0644) : -1;
-	if (fd < 0)
-		return;
-	dup2(fd, STDERR_FILENO);
-	dup2(fd, STDOUT_FILENO);
-	close(fd);
-}
-
 static void remove_own_variables(void)
 {
 	char **kept = environ;
@@ -82,7 +70,6 @@ struct settings settings_from_environment(void)
 	s.max_requests = positive(number("PHP_LSAPI_MAX_REQUESTS", "LSAPI_MAX_REQS", 0), 0);
 	s.max_busy_workers = number("LSAPI_MAX_BUSY_WORKER", NULL, 0);
 
-	redirect_stderr(getenv("LSAPI_STDERR_LOG"));
 	if (!getenv("LSAPI_ALLOW_CORE_DUMP"))
 		setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 	remove_own_variables();

@@ -46,6 +46,7 @@ void worker_of(pid_t pid)
 
 void worker_stop_listening(void)
 {
+	close(listener);
 	listener = -1;
 }
 
@@ -53,6 +54,11 @@ int host_has_memory(void)
 {
 	long available = sysconf(_SC_AVPHYS_PAGES);
 	return available > settings->min_free_pages || available * 10 / sysconf(_SC_PHYS_PAGES) > 0;
+}
+
+int worker_stopping(void)
+{
+	return stop;
 }
 
 static int told_to_leave(void)
@@ -105,10 +111,8 @@ static void accept_connection(void)
 	int fd = accept(listener, NULL, NULL);
 	if (fd < 0)
 		return; /* another worker was faster */
-	if (settings->keep_listening == 0) {
-		close(listener);
-		listener = -1;
-	}
+	if (settings->keep_listening == 0)
+		worker_stop_listening();
 	connection_open(fd, 0);
 }
 

@@ -11,6 +11,9 @@ void worker_init(const struct settings *settings, int listener);
 /* Waits for the next request. 1: it is read; 0: time to leave. */
 int worker_next_request(void);
 
+/* SIGUSR1 arrived: lsphp then writes nothing any more, and the answer it was at is lost. */
+int worker_stopping(void);
+
 /* In a worker just forked. */
 void worker_adopt_signals(const sigset_t *mask);
 void worker_of(pid_t parent);
