@@ -76,12 +76,12 @@ static int is_listening(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &size) && yes;
 }
 
-/* PHP never runs as root. */
+/* lsphp never runs a script as root: its workers become nobody. */
 static int leave_root(void)
 {
-	struct passwd *nobody = geteuid() ? NULL : getpwnam("nobody");
-	if (geteuid() && !nobody)
+	if (geteuid() != 0)
 		return 0;
+	struct passwd *nobody = getpwnam("nobody");
 	if (!nobody || setgroups(0, NULL) || setgid(nobody->pw_gid) || setuid(nobody->pw_uid)) {
 		fprintf(stderr, "lsphp: cannot become nobody: %s\n", strerror(errno));
 		return -1;

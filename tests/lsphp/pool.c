@@ -111,7 +111,7 @@ static int start_worker(int fd)
 		worker_adopt_signals(&outside);
 		worker_of(parent);
 		if (geteuid() == 0 || !host_has_memory())
-			worker_stop_listening();
+			worker_stop_listening(); /* one connection only */
 		connection_open(fd, 1);
 		return 1;
 	}

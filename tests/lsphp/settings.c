@@ -23,22 +23,22 @@ static int positive(int value, int otherwise)
 }
 
 /* LSAPI_AVOID_FORK keeps workers instead of extra ones, and its size is the free memory wanted. The size is computed in 32
- * bits as lsphp does: 2G comes out negative and is then ignored, 4G comes out as 0 and switches the whole mode off. */
-static int avoid_fork(struct settings *s)
+ * bits as lsphp does: 2G comes out negative and is then ignored, 4G comes out as 0 and allows extra workers again. */
+static unsigned avoid_fork(struct settings *s)
 {
 	const char *text = getenv("LSAPI_AVOID_FORK");
-	if (!text || !atoi(text))
+	unsigned bytes = text ? (unsigned)atoi(text) : 0;
+	s->avoid_fork = bytes != 0;
+	if (!bytes)
 		return 0;
-	unsigned bytes = (unsigned)atoi(text);
 	char unit = text[strlen(text) - 1];
 	if (unit == 'G' || unit == 'g')
 		bytes *= 1024u * 1024 * 1024;
 	else if (unit == 'M' || unit == 'm')
 		bytes *= 1024u * 1024;
-	s->keep_listening = 2;
 	if ((int)bytes >= 10 * 1024 * 1024)
 		s->min_free_pages = (int)bytes / 4096;
-	return bytes != 0;
+	return bytes;
 }
 
 static void remove_own_variables(void)
@@ -52,17 +52,17 @@ static void remove_own_variables(void)
 
 struct settings settings_from_environment(void)
 {
-	struct settings s = {.keep_listening = number("LSAPI_KEEP_LISTEN", NULL, 1), .min_free_pages = GIB_IN_PAGES};
-	int avoid = avoid_fork(&s);
+	struct settings s = {.min_free_pages = GIB_IN_PAGES};
+	int no_extra = avoid_fork(&s) != 0;
 
 	s.children = number("PHP_LSAPI_CHILDREN", "LSAPI_CHILDREN", 0);
 	if (s.children > MAX_CHILDREN)
 		s.children = MAX_CHILDREN;
-	s.extra_children = avoid ? 0 : s.children / 3;
+	s.extra_children = no_extra ? 0 : s.children / 3;
 	int extra = number("LSAPI_EXTRA_CHILDREN", NULL, -1);
 	if (extra >= 0)
 		s.extra_children = extra;
-	s.max_idle_children = positive(avoid ? s.children + 1 : s.children / 3, 1);
+	s.max_idle_children = positive(no_extra ? s.children + 1 : s.children / 3, 1);
 	s.max_idle_children = positive(number("LSAPI_MAX_IDLE_CHILDREN", NULL, 0), s.max_idle_children);
 	s.max_idle = number("LSAPI_MAX_IDLE", NULL, 300);
 	s.pgrp_max_idle = number("LSAPI_PGRP_MAX_IDLE", NULL, 0);

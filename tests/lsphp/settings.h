@@ -11,7 +11,7 @@ struct settings {
 	int max_process_time;  /* seconds a request may take */
 	int max_requests;      /* 0: never limited */
 	int max_busy_workers;  /* from this many on a worker gives up its connection between requests; 0 or less: never */
-	int keep_listening;    /* 0: a worker serves its first connection only, 1: for a while, 2: for good */
+	int avoid_fork;        /* a worker waits for its next connection for good, not for a few seconds */
 	long min_free_pages;   /* of the host: with less free memory workers do not wait for another connection */
 };
 

@@ -71,9 +71,9 @@ static int waited_enough_for_connection(int seconds)
 {
 	if (!my_slot)
 		return 0;
-	if (settings->keep_listening == 0 || !host_has_memory())
+	if (!host_has_memory())
 		return 1;
-	return settings->keep_listening == 1 && seconds >= (10 + 10 * board_connected()) >> board_accepting();
+	return !settings->avoid_fork && seconds >= (10 + 10 * board_connected()) >> board_accepting();
 }
 
 /* Waits until the connection, or else the listener, has something. 0: time to leave. */
@@ -109,11 +109,8 @@ static int wait_for_input(void)
 static void accept_connection(void)
 {
 	int fd = accept(listener, NULL, NULL);
-	if (fd < 0)
-		return; /* another worker was faster */
-	if (settings->keep_listening == 0)
-		worker_stop_listening();
-	connection_open(fd, 0);
+	if (fd >= 0) /* else another worker was faster */
+		connection_open(fd, 0);
 }
 
 static int begin_request(void)
