@@ -66,7 +66,7 @@ impl<'a> KernelFiles<'a> {
     /// Keeps `path: problem` for the plan, once.
     pub(super) fn warn(&mut self, path: &Path, problem: &str) {
         let path = Path::new("/").join(path);
-        let warning = format!("{}: {problem}", printable(path.as_os_str().as_encoded_bytes()));
+        let warning = printable(format!("{}: {problem}", path.display()).as_bytes());
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
