@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -179,16 +179,15 @@ impl Data {
 }
 
 fn open_body(argument: Option<&OsStr>) -> anyhow::Result<Data> {
-    let Some(argument) = argument else { return Ok(Data::None) };
-    let file = match argument.as_bytes() {
-        b"@-" => File::from(io::stdin().as_fd().try_clone_to_owned().context("read the body from stdin")?),
-        [b'@', path @ ..] => {
-            let path = OsString::from_vec(path.to_vec());
-            File::open(&path).with_context(|| format!("open the body's file {}", path.display()))?
-        }
-        literal => return Ok(Data::Bytes(literal.to_vec())),
+    let (name, opened) = match argument.map(OsStr::as_bytes) {
+        None => return Ok(Data::None),
+        Some(b"@-") => ("stdin".into(), io::stdin().as_fd().try_clone_to_owned().map(File::from)),
+        Some([b'@', path @ ..]) => (String::from_utf8_lossy(path), File::open(OsStr::from_bytes(path))),
+        Some(literal) => return Ok(Data::Bytes(literal.to_vec())),
     };
-    read_body(file).context("read the body")
+    opened
+        .and_then(read_body)
+        .map_err(|error| anyhow!("read the body from {name}: {error}; name a file that can be read"))
 }
 
 /// A regular file is sent as it is read; what has no length before its end is held in memory.
