@@ -1,0 +1,11 @@
+//! The image in real containers, with real PHP. `scripts/test --test container` prepares what they need.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod home;
+mod image;
+mod page;
+mod pool;
+mod process;
+mod refusals;

@@ -1,0 +1,267 @@
+//! Real containers for tests: a [`Site`] is described, started, asked for pages and looked into.
+//! It and its home are gone when it is dropped.
+#![allow(dead_code)] // each test binary uses a part of this
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use cac_lsphp::lsapi::{Address, Body, Client, Deadline, Request, Response};
+use tempfile::TempDir;
+
+pub const UID: u32 = 61045;
+/// The home as the front end sees it.
+pub const FRONT_END_HOME: &str = "/mnt/users/alice/example.com";
+/// The longest that anything here may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What `scripts/setup` made for the tests.
+pub fn made(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/test"))
+}
+
+pub fn docker<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+    let program = made("CAC_TEST_DOCKER");
+    let output = Command::new(&program).args(arguments).output();
+    output.unwrap_or_else(|error| panic!("running {program}: {error}"))
+}
+
+/// A command's standard output, if it succeeded.
+pub fn text(output: Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {stderr}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// alice's site, not started yet: 1 GiB, uid 61045, example.com, an empty home that belongs to root.
+pub struct Site {
+    home: PathBuf,
+    /// Removed with the site, unless the home is somebody else's.
+    _own_home: Option<TempDir>,
+    options: Vec<String>,
+    arguments: Vec<String>,
+}
+
+impl Site {
+    pub fn new() -> Self {
+        let home = TempDir::new().unwrap();
+        let path = home.path().to_owned();
+        Site { _own_home: Some(home), ..Site::at(&path) }
+    }
+
+    /// A site whose home stays when the site goes.
+    pub fn at(home: &Path) -> Self {
+        let site = Site { home: home.to_owned(), _own_home: None, options: vec![], arguments: vec![] };
+        let volume = format!("{}:/home/alice", home.display());
+        site.options(["--memory", "1g", "-v", &volume])
+            .env("user", "alice")
+            .env("uid", &UID.to_string())
+            .env("domain", "example.com")
+    }
+
+    /// Options of `docker run`; of those that are given twice the last counts.
+    pub fn options<'a>(mut self, options: impl IntoIterator<Item = &'a str>) -> Self {
+        self.options.extend(options.into_iter().map(str::to_owned));
+        self
+    }
+
+    pub fn env(self, name: &str, value: &str) -> Self {
+        self.options(["-e", &format!("{name}={value}")])
+    }
+
+    /// What follows the image on the command line.
+    pub fn arguments<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// A file below `public_html`.
+    pub fn page(self, name: &str, code: &str) -> Self {
+        self.file(&format!("public_html/{name}"), code)
+    }
+
+    /// A file below the home, an hour old: opcache takes none that is younger than two seconds.
+    pub fn file(self, name: &str, content: &str) -> Self {
+        let path = self.home.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        fs::File::open(&path).unwrap().set_modified(an_hour_ago).unwrap();
+        self
+    }
+
+    /// Starts the site and waits until lsphp listens.
+    pub fn start(self) -> Running {
+        let site = self.launch();
+        let deadline = Instant::now() + PATIENCE;
+        while !site.listens_on(9000) {
+            assert!(site.is_running(), "the site ended instead of listening:\n{}", site.logs());
+            assert!(Instant::now() < deadline, "no listener after {PATIENCE:?}:\n{}", site.logs());
+            sleep(Duration::from_millis(5));
+        }
+        site
+    }
+
+    /// Runs the site until it ends by itself.
+    pub fn run_to_end(self) -> Ended {
+        let site = self.launch();
+        let deadline = Instant::now() + PATIENCE;
+        while site.is_running() {
+            assert!(Instant::now() < deadline, "still running after {PATIENCE:?}:\n{}", site.logs());
+            sleep(Duration::from_millis(20));
+        }
+        let output = docker(["logs", &site.name]);
+        Ended {
+            code: site.inspect("{{.State.ExitCode}}").parse().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            site,
+        }
+    }
+
+    fn launch(self) -> Running {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("cac-test-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        let image = made("CAC_TEST_IMAGE");
+        let mut command = vec!["run", "-d", "--name", &name];
+        command.extend(self.options.iter().map(String::as_str));
+        command.push(&image);
+        command.extend(self.arguments.iter().map(String::as_str));
+        let started = docker(&command);
+        let mut site =
+            Running { name: name.clone(), home: self.home, _own_home: self._own_home, address: None };
+        text(started);
+        let ip = site.inspect("{{.NetworkSettings.IPAddress}}");
+        site.address = format!("{ip}:9000").parse().ok();
+        site
+    }
+}
+
+/// A site whose container exists.
+pub struct Running {
+    pub name: String,
+    pub home: PathBuf,
+    _own_home: Option<TempDir>,
+    address: Option<Address>,
+}
+
+/// A site whose container ended by itself.
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub site: Running,
+}
+
+impl Running {
+    /// A client of its own, as a connection of the front end is.
+    pub fn client(&self) -> Client {
+        let ended = || panic!("{} has no address:\n{}", self.name, self.logs());
+        Client::new(self.address.clone().unwrap_or_else(ended))
+    }
+
+    /// A page below `public_html`, over a connection of its own.
+    pub fn get(&self, page: &str) -> Response {
+        self.fetch(&mut self.client(), page)
+    }
+
+    /// The same over a connection that stays open.
+    pub fn fetch(&self, client: &mut Client, page: &str) -> Response {
+        let request = as_front_end(page);
+        let response = client.fetch(&request, Body::None, Deadline::after(PATIENCE));
+        response.unwrap_or_else(|error| panic!("GET {page}: {error}\n{}", self.logs()))
+    }
+
+    /// What a page prints as JSON.
+    pub fn json(&self, page: &str) -> serde_json::Value {
+        parse(&self.get(page))
+    }
+
+    /// A command's output, run in the container as root.
+    pub fn exec<const N: usize>(&self, command: [&str; N]) -> String {
+        let mut arguments = vec!["exec", &self.name];
+        arguments.extend(command);
+        text(docker(arguments))
+    }
+
+    /// Everything that the container wrote.
+    pub fn logs(&self) -> String {
+        let output = docker(["logs", &self.name]);
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    pub fn inspect(&self, format: &str) -> String {
+        text(docker(["inspect", "--format", format, &self.name])).trim().to_owned()
+    }
+
+    /// PID 1 as the machine numbers it; a file of it below `/proc`.
+    pub fn proc(&self, file: &str) -> PathBuf {
+        Path::new("/proc").join(self.inspect("{{.State.Pid}}")).join(file)
+    }
+
+    /// The processes of the container, PID 1 included.
+    pub fn processes(&self) -> usize {
+        text(docker(["top", &self.name, "-eo", "pid,comm"])).lines().skip(1).count()
+    }
+
+    /// The files that differ from the image's, as `A /path` (added) or `C /path` (changed).
+    pub fn changes(&self) -> Vec<String> {
+        text(docker(["diff", &self.name])).lines().map(str::to_owned).collect()
+    }
+
+    pub fn stop(&self) {
+        text(docker(["stop", &self.name]));
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.inspect("{{.State.Running}}") == "true"
+    }
+
+    fn listens_on(&self, port: u16) -> bool {
+        self.listening_ports().contains(&port)
+    }
+
+    /// TCP ports in LISTEN state in the container's network, without connecting: that would take a worker.
+    pub fn listening_ports(&self) -> Vec<u16> {
+        let table = |name| fs::read_to_string(self.proc(name)).unwrap_or_default();
+        let tables = table("net/tcp") + &table("net/tcp6");
+        tables.lines().filter_map(listening_port).collect()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        docker(["rm", "-f", "-v", &self.name]);
+    }
+}
+
+/// A GET with the paths that the front end sends.
+pub fn as_front_end(page: &str) -> Request {
+    let root = format!("{FRONT_END_HOME}/public_html");
+    let mut request = Request::new("GET", format!("{root}/{page}"), format!("/{page}"));
+    request.environment = vec![
+        ("DOCUMENT_ROOT".into(), root.into()),
+        ("REQUEST_URI".into(), format!("/{page}").into()),
+        ("SERVER_PROTOCOL".into(), "HTTP/1.1".into()),
+    ];
+    request
+}
+
+/// The JSON of a page that was served without a fault.
+pub fn parse(response: &Response) -> serde_json::Value {
+    let body = String::from_utf8_lossy(&response.body);
+    assert_eq!(response.status, 200, "{body}");
+    serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error} in the page's {body:?}"))
+}
+
+/// The local port of a line of `/proc/net/tcp` whose state is LISTEN (0A).
+fn listening_port(line: &str) -> Option<u16> {
+    let mut fields = line.split_whitespace().skip(1);
+    let (local, state) = (fields.next()?, fields.nth(1)?);
+    let (_, port) = local.rsplit_once(':')?;
+    if state == "0A" { u16::from_str_radix(port, 16).ok() } else { None }
+}
