@@ -7,6 +7,8 @@ mod effects;
 mod exec;
 mod memory;
 pub mod php_ini;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use serde::Serialize;

@@ -165,8 +165,8 @@ impl fmt::Display for RootEffect {
                 write!(f, "name {user} {uid}:{gid} in /etc/passwd and /etc/group if missing")
             }
             Self::PrepareHome { path, uid, gid, take_ownership } => {
-                let owner = if *take_ownership { "anybody's" } else { "root's" };
-                write!(f, "make {} if missing; give its top to {uid}:{gid} if it is {owner}", path.display())
+                let owner = if *take_ownership { "whoever's" } else { "root's" };
+                write!(f, "make {}; give its top, if {owner}, to {uid}:{gid}", path.display())
             }
             Self::GiveDirectory { home, below, uid, gid } => {
                 write!(f, "give {}/{below}, if it exists, to {uid}:{gid}", home.display())

@@ -26,8 +26,7 @@ impl Plan {
 
     fn write_sizes(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (memory, workers, opcache) = (&self.memory, &self.workers, &self.opcache);
-        row(f, "memory", format_args!("{} MiB", memory.budget_mib))?;
-        reason(f, &memory.source)?;
+        row(f, "memory", &memory.source)?;
         lost(f, &memory.lost)?;
         match workers.extra {
             0 => row(f, "workers", workers.value)?,
@@ -62,8 +61,8 @@ impl Plan {
             reason(f, format_args!("{name}={}", value.to_string_lossy().escape_debug()))?;
         }
         let passed: Vec<_> = environment.passed.iter().map(|(name, _)| name.to_string_lossy()).collect();
-        reason(f, format_args!("passed on: {}", passed.join(" ").escape_debug()))?;
-        reason(f, format_args!("removed: {}", environment.removed.join(" ").escape_debug()))?;
+        list(f, "passed on:", passed.iter().map(AsRef::as_ref))?;
+        list(f, "removed:", environment.removed.iter().map(String::as_str))?;
         let mib = |limit: Option<u32>| limit.map_or_else(|| "none".to_owned(), |mib| format!("{mib} MiB"));
         let limit = self.exec.address_space;
         reason(f, format_args!("RLIMIT_AS {} soft, {} hard", mib(limit.soft_mib), mib(limit.hard_mib)))
@@ -88,4 +87,19 @@ fn reason(f: &mut Formatter<'_>, text: impl Display) -> fmt::Result {
 
 fn lost(f: &mut Formatter<'_>, lost: &[String]) -> fmt::Result {
     lost.iter().try_for_each(|line| reason(f, format_args!("not: {line}")))
+}
+
+/// Names, broken into lines of a terminal.
+fn list<'a>(f: &mut Formatter<'_>, title: &str, names: impl Iterator<Item = &'a str>) -> fmt::Result {
+    const WIDTH: usize = 66;
+    let mut line = title.to_owned();
+    for name in names.map(|name| name.escape_debug().to_string()) {
+        if line.len() + 1 + name.len() > WIDTH {
+            reason(f, &line)?;
+            line = " ".repeat(2);
+        }
+        line.push(' ');
+        line.push_str(&name);
+    }
+    reason(f, line)
 }

@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         let mut directives = BTreeMap::new();
         for name in names {
             if let Some(value) = self.parsed(&[&name], "UTF-8 text", |text| Some(text.to_owned())) {
-                match directive_of(&name) {
+                match directive_of(&name).and_then(|directive| reachable(&name, directive, &value.value)) {
                     Ok(directive) => drop(directives.insert(directive, value)),
                     Err(fault) => self.faults.push(fault),
                 }
@@ -276,4 +276,14 @@ fn directive_of(name: &str) -> Result<String, String> {
         _ => return Ok(directive),
     };
     Err(format!("{name} is refused: {directive} belongs to the plan; {way_out}"))
+}
+
+/// Under an `open_basedir` without our directory PHP could not open the normaliser, and so no page.
+fn reachable(name: &str, directive: String, value: &str) -> Result<String, String> {
+    const NEEDED: &str = "/run/cac-lsphp/";
+    let covers = |entry: &str| NEEDED.starts_with(entry) || entry == NEEDED.trim_end_matches('/');
+    if directive != "open_basedir" || value.split(':').any(|entry| !entry.is_empty() && covers(entry)) {
+        return Ok(directive);
+    }
+    Err(format!("{name} is refused: without {NEEDED} in it PHP could open no page; add :{NEEDED}"))
 }

@@ -1,0 +1,151 @@
+//! The plan as a whole: shape, secrets, and what operators must be warned about.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Inputs, Plan, decide};
+use crate::cgroup::{Limits, MemoryLimit, PidsLimit};
+use crate::lsphp::Lsphp;
+use crate::settings::environment::Environment;
+use crate::settings::site_file::SiteFile;
+use crate::settings::{self, StartedAs};
+
+const SITE: [(&str, &str); 3] = [("user", "alice"), ("uid", "61045"), ("domain", "example.com")];
+
+fn no_limits() -> Limits {
+    Limits { memory: None, lost: vec![], mem_total: Some(64 << 30), pids: None, warnings: vec![] }
+}
+
+fn limit(mib: u64) -> Limits {
+    let memory = MemoryLimit { bytes: mib << 20, source: "cgroup v2 memory.max of /site".into() };
+    Limits { memory: Some(memory), ..no_limits() }
+}
+
+fn plan(more: &[(&str, &str)], limits: &Limits, suppose_mib: Option<u64>) -> Plan {
+    let environment: Environment = SITE.iter().chain(more).copied().collect();
+    let settings = settings::read(&environment, &SiteFile::default(), StartedAs { uid: 0, gid: 0 }).unwrap();
+    let lsphp = Lsphp::Found { path: Path::new("/opt/lsphp").into() };
+    decide(Inputs { settings: &settings, environment: &environment, limits, lsphp: &lsphp, suppose_mib })
+}
+
+fn json(plan: &Plan) -> Value {
+    serde_json::to_value(plan).unwrap()
+}
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn the_documented_shape() {
+    let json = json(&plan(&[], &limit(1024), None));
+    let top = ["site", "memory", "workers", "opcache", "front_end", "ini", "exec", "effects", "warnings"];
+    assert_eq!(keys(&json), top.into());
+    assert_eq!(json["memory"]["limit_mib"], 1024);
+    assert_eq!(json["memory"]["budget_mib"], 1024);
+    assert_eq!(json["memory"]["source"], "1024 MiB from cgroup v2 memory.max of /site");
+    assert_eq!(json["workers"]["value"], 7);
+    assert_eq!(json["workers"]["extra"], 0);
+    assert_eq!(json["workers"]["estimate_mib"], 130);
+    assert_eq!(json["workers"]["overcommitted_mib"], 0);
+    assert_eq!(json["opcache"]["memory_mib"], 64);
+    assert_eq!(json["opcache"]["max_files"], 8000);
+    assert_eq!(json["front_end"]["max_conns"], 7);
+    assert_eq!(json["ini"]["path"], "/run/cac-lsphp/php.d/90-cac-lsphp.ini");
+    assert_eq!(json["exec"]["argv"], serde_json::json!(["lsphp", "-b", "0.0.0.0:9000"]));
+    assert_eq!(json["exec"]["environment"]["set"]["PHP_LSAPI_CHILDREN"], "7");
+    assert_eq!(json["exec"]["environment"]["set"]["LSAPI_EXTRA_CHILDREN"], "0");
+    assert_eq!(json["effects"][0]["effect"], "make_runtime_directories");
+    assert_eq!(json["warnings"], serde_json::json!([]));
+}
+
+#[test]
+fn no_value_of_a_foreign_variable_is_shown() {
+    let plan = plan(&[("DB_PASSWORD", "s3cret"), ("CAC_TYPO", "s3cret")], &limit(1024), None);
+    for shown in [plan.to_string(), json(&plan).to_string()] {
+        assert!(shown.contains("DB_PASSWORD"), "{shown}");
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+    let passed = plan.exec.environment.iter().find(|(name, _)| *name == "DB_PASSWORD");
+    assert_eq!(passed.map(|(_, value)| value.to_owned()), Some("s3cret".into()));
+}
+
+#[test]
+fn no_limit_is_null_and_a_warning() {
+    let plan = plan(&[], &no_limits(), None);
+    assert_eq!(json(&plan)["memory"]["limit_mib"], Value::Null);
+    assert_eq!(plan.memory.budget_mib, 1024);
+    assert!(plan.warnings.iter().any(|warning| warning.contains("no memory limit")), "{:?}", plan.warnings);
+}
+
+#[test]
+fn an_override_beyond_the_limit_is_overcommitted_by_so_much() {
+    let plan = plan(&[("PHP_LSAPI_CHILDREN", "10")], &limit(1024), None);
+    assert_eq!(plan.workers.overcommitted_mib, 64 + 16 + 10 * 130 - 1024);
+    assert_eq!(plan.workers.source, "PHP_LSAPI_CHILDREN from the environment");
+    assert!(plan.warnings.iter().any(|warning| warning.starts_with("overcommitted by 356 MiB")));
+}
+
+#[test]
+fn a_budget_above_the_limit_is_measured_against_the_limit() {
+    let plan = plan(&[("CAC_MEMORY_MB", "2048")], &limit(1024), None);
+    assert_eq!(plan.workers.value, 15);
+    assert_eq!(plan.workers.overcommitted_mib, 64 + 16 + 15 * 130 - 1024);
+    assert_eq!(plan.memory.lost, ["1024 MiB from cgroup v2 memory.max of /site"]);
+}
+
+#[test]
+fn what_if_answers_before_everything_else() {
+    let plan = plan(&[("CAC_MEMORY_MB", "512")], &limit(1024), Some(2048));
+    assert_eq!(plan.workers.value, 15);
+    assert_eq!(plan.memory.source, "2048 MiB from --memory");
+}
+
+#[test]
+fn extra_children_are_part_of_the_budget_and_of_max_conns() {
+    let plan = plan(&[("LSAPI_EXTRA_CHILDREN", "2")], &limit(1024), None);
+    assert_eq!((plan.workers.value, plan.workers.extra, plan.front_end.max_conns), (5, 2, 7));
+}
+
+#[test]
+fn pids_max_caps_an_override_with_its_source() {
+    let pids = Some(PidsLimit { max: 12, source: "cgroup v2 pids.max of /site".into() });
+    let limits = Limits { pids, ..limit(4096) };
+    let plan = plan(&[("LSAPI_CHILDREN", "20")], &limits, None);
+    assert_eq!(plan.workers.value, 4);
+    assert!(plan.warnings.iter().any(|warning| warning.contains("cgroup v2 pids.max of /site")));
+}
+
+#[test]
+fn what_would_stop_the_container_is_removed() {
+    let plan = plan(&[("LSAPI_PGRP_MAX_IDLE", "60"), ("CAC_LOG", "warn")], &limit(1024), None);
+    assert_eq!(plan.exec.environment.removed, ["LSAPI_PGRP_MAX_IDLE", "CAC_LOG"]);
+    assert!(plan.exec.environment.iter().all(|(name, _)| name != "LSAPI_PGRP_MAX_IDLE" && name != "CAC_LOG"));
+    assert!(plan.warnings.iter().any(|warning| warning.starts_with("LSAPI_PGRP_MAX_IDLE")));
+}
+
+#[test]
+fn what_opcache_needs_is_added_to_the_address_space() {
+    let plan = plan(&[("OPCACHE_MEMORY_MB", "1024"), ("LSPHP_MEM_HARD_MB", "0")], &limit(4096), None);
+    assert_eq!((plan.exec.address_space.soft_mib, plan.exec.address_space.hard_mib), (Some(1536), None));
+}
+
+#[test]
+fn without_a_link_the_plan_says_so() {
+    let linked = plan(&[], &limit(1024), None);
+    assert_eq!(linked.front_end.document_root.as_deref(), Some("/mnt/users/alice/example.com/public_html"));
+    let unlinked = plan(&[("CAC_SITE_LINK", "0")], &limit(1024), None);
+    assert_eq!(unlinked.effects.site_link(), None);
+}
+
+#[test]
+fn text_fits_a_terminal() {
+    let long_names: Vec<(String, String)> =
+        (0..60).map(|number| (format!("A_VARIABLE_{number}"), "x".into())).collect();
+    let more: Vec<(&str, &str)> = long_names.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    for line in plan(&more, &limit(1024), None).to_string().lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
