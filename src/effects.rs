@@ -86,7 +86,7 @@ fn is_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-/// A link, a file or anything else that openat(2) with O_DIRECTORY and O_NOFOLLOW refuses.
+/// A link, a file or anything else that opening a directory without following links refuses.
 fn is_no_directory(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP | libc::EXDEV))
+    matches!(error.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP))
 }

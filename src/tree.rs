@@ -5,13 +5,15 @@
 //! kernel or a seccomp profile refuses `openat2`. That is the answer to CVE-2018-6954 and
 //! CVE-2018-21269, where root tools followed a link in the middle of a path.
 
-use std::ffi::{CStr, CString, OsString};
-use std::fmt;
+mod name;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -19,45 +21,8 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag};
 use nix::unistd::{self, UnlinkatFlags};
 
+pub use self::name::{Name, NotAName};
 use crate::settings::identity::{Gid, Uid};
-
-/// One component of a path: not empty, not `.` or `..`, without `/` and NUL.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name(CString);
-
-impl FromStr for Name {
-    type Err = NotAName;
-
-    fn from_str(text: &str) -> Result<Self, NotAName> {
-        if text.is_empty() || text == "." || text == ".." || text.contains('/') {
-            return Err(NotAName(text.to_owned()));
-        }
-        CString::new(text).map(Self).map_err(|_| NotAName(text.to_owned()))
-    }
-}
-
-/// The text is a path, or nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not the name of one file")]
-pub struct NotAName(String);
-
-impl From<NotAName> for io::Error {
-    fn from(error: NotAName) -> Self {
-        io::Error::new(io::ErrorKind::InvalidInput, error)
-    }
-}
-
-impl Name {
-    fn as_c_str(&self) -> &CStr {
-        &self.0
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_string_lossy())
-    }
-}
 
 /// An open directory. The descriptor decides what is acted on; the path is for messages.
 #[derive(Debug)]
@@ -74,21 +39,42 @@ pub enum Kind {
     Other,
 }
 
+/// Whether a step may lead onto another mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mounts {
+    Enter,
+    Refuse,
+}
+
 impl Directory {
     /// Opens a directory that belongs to the system, such as `/home` or `/run`, following links.
     pub fn open_system(path: &Path) -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let descriptor = nix::fcntl::open(path, flags, Mode::empty())?;
+        let descriptor = uninterrupted(|| nix::fcntl::open(path, flags, Mode::empty()))?;
         Ok(Self { descriptor, path: path.to_owned() })
     }
 
-    /// Opens the directory `name`, links refused.
+    /// Opens the directory `name`, links refused. It may be a mount, as a site's home mostly is.
     ///
     /// # Errors
     /// `ENOENT`; `ENOTDIR` or `ELOOP` for what is not a directory; `EACCES`.
     pub fn child(&self, name: &Name) -> io::Result<Self> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-        Ok(Self { descriptor: self.open_below(name, flags, Mode::empty())?, path: self.join(name) })
+        self.open_directory(name, Mounts::Enter)
+    }
+
+    /// Opens the directory `name` as [`Directory::child`] does, unless it is a mount: what an
+    /// operator mounted into a home belongs to somewhere else, and stays as it is.
+    ///
+    /// # Errors
+    /// `EXDEV` for a mount.
+    pub fn child_on_same_mount(&self, name: &Name) -> io::Result<Self> {
+        self.open_directory(name, Mounts::Refuse)
+    }
+
+    fn open_directory(&self, name: &Name, mounts: Mounts) -> io::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let descriptor = self.open_component(name, flags, Mode::empty(), mounts)?;
+        Ok(Self { descriptor, path: self.join(name) })
     }
 
     /// Opens the directory `name`, which is made with `mode` if nothing is there.
@@ -166,7 +152,7 @@ impl Directory {
     /// Whether anything is in here.
     pub fn has_entries(&self) -> io::Result<bool> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut entries = Dir::openat(self, c".", flags, Mode::empty())?;
+        let mut entries = uninterrupted(|| Dir::openat(self, c".", flags, Mode::empty()))?;
         for entry in entries.iter() {
             if ![c".", c".."].contains(&entry?.file_name()) {
                 return Ok(true);
@@ -177,7 +163,8 @@ impl Directory {
 
     /// Reads the regular file `name`, of at most `limit` bytes, and its status.
     pub fn read_file(&self, name: &Name, limit: u64) -> io::Result<(Vec<u8>, FileStat)> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        // A fifo or a terminal in its place must neither be waited for nor taken.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let file = File::from(self.open_below(name, flags, Mode::empty())?);
         let status = nix::sys::stat::fstat(&file)?;
         if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
@@ -198,7 +185,7 @@ impl Directory {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
         let mut file = File::from(self.open_below(temporary, flags, mode)?);
         nix::sys::stat::fchmod(&file, mode)?;
         file.write_all(bytes)?;
@@ -207,18 +194,54 @@ impl Directory {
 
     /// Opens one component without following a link, wherever it leads.
     pub fn open_below(&self, name: &Name, flags: OFlag, mode: Mode) -> io::Result<OwnedFd> {
-        let flags = flags | OFlag::O_CLOEXEC;
-        let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
-        let how = OpenHow::new().flags(flags).mode(mode).resolve(resolve);
-        match nix::fcntl::openat2(self, name.as_c_str(), how) {
-            // ENOSYS: a kernel before 5.6; EPERM: how old seccomp profiles refuse a call.
-            Err(Errno::ENOSYS | Errno::EPERM) => {
-                let descriptor = nix::fcntl::openat(self, name.as_c_str(), flags | OFlag::O_NOFOLLOW, mode)?;
-                Ok(descriptor)
+        self.open_component(name, flags, mode, Mounts::Enter)
+    }
+
+    /// A kernel before 5.6 answers `openat2` with ENOSYS, an old seccomp profile with EPERM. For one
+    /// component the fallback is as strict, so an EPERM that is the file's own is only met twice.
+    fn open_component(&self, name: &Name, flags: OFlag, mode: Mode, mounts: Mounts) -> io::Result<OwnedFd> {
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match self.openat2(name, flags, mode, mounts) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                self.openat_nofollow(name, flags, mode, mounts)
             }
-            opened => Ok(opened?),
+            opened => opened,
         }
     }
+
+    fn openat2(&self, name: &Name, flags: OFlag, mode: Mode, mounts: Mounts) -> io::Result<OwnedFd> {
+        let mut resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+        resolve.set(ResolveFlag::RESOLVE_NO_XDEV, mounts == Mounts::Refuse);
+        let how = OpenHow::new().flags(flags).mode(mode).resolve(resolve);
+        uninterrupted(|| nix::fcntl::openat2(self, name.as_c_str(), how))
+    }
+
+    fn openat_nofollow(&self, name: &Name, flags: OFlag, mode: Mode, mounts: Mounts) -> io::Result<OwnedFd> {
+        let opened = uninterrupted(|| nix::fcntl::openat(self, name.as_c_str(), flags, mode))?;
+        if mounts == Mounts::Refuse && mount_id(&opened)? != mount_id(&self.descriptor)? {
+            return Err(Errno::EXDEV.into());
+        }
+        Ok(opened)
+    }
+}
+
+/// Repeats a call that a signal interrupted, which the file systems of FUSE and NFS let happen.
+fn uninterrupted<T>(call: impl Fn() -> nix::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// The mount a descriptor is on. From /proc, because `statx` tells it only from Linux 5.8 on, and
+/// this is for kernels before.
+fn mount_id(descriptor: &OwnedFd) -> io::Result<String> {
+    let path = format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd());
+    let text = std::fs::read_to_string(&path)?;
+    let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    id.map(str::to_owned).ok_or_else(|| io::Error::other(format!("{path} names no mnt_id")))
 }
 
 impl AsFd for Directory {

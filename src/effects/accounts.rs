@@ -1,10 +1,12 @@
 //! The site's entries in /etc/passwd and /etc/group, so that PHP and shells can name the user.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag};
 use nix::sys::stat::{FileStat, Mode};
 
@@ -15,6 +17,11 @@ use crate::tree::{Directory, Name};
 
 /// No real file comes near; a larger one is not read into memory.
 const LARGEST_FILE: u64 = 16 * 1024 * 1024;
+
+/// How long another holder of the lock is waited for, once a file: a site without a name is served,
+/// one that waits is not.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// The site's user as passwd(5) knows it.
 #[derive(Debug, Clone, Copy)]
@@ -41,76 +48,67 @@ impl Account<'_> {
 /// # Errors
 /// The name belongs to another uid.
 pub fn add(privileged: &Privileged, etc: &Path, account: &Account) -> Result<(), EffectError> {
-    let passwd = etc.join("passwd");
-    let outcome = Directory::open_system(etc).and_then(|etc| {
-        let taken = add_entry(&etc, "passwd", account.user, account.uid.as_raw(), &account.passwd_line())?;
-        let group_taken =
-            add_entry(&etc, "group", account.user, account.gid.as_raw(), &account.group_line())?;
-        Ok((taken, group_taken))
-    });
-    match outcome {
-        Ok((Some(other), _)) => {
-            let cause =
-                format!("user {} is uid {other} there, the site is uid {}", account.user, account.uid);
-            Err(EffectError::refused("adding to", &passwd, cause, "correct user or uid"))
-        }
-        Ok((None, group_taken)) => {
-            if let Some(other) = group_taken {
-                tracing::warn!(
-                    "adding to {}: group {} is gid {other} there and stays, the site is gid {}",
-                    etc.join("group").display(),
-                    account.user,
-                    account.gid
-                );
-            }
-            Ok(())
-        }
-        Err(error) if privileged.is_root() => {
-            tracing::warn!(
-                "adding {} to {}: {error}; PHP shows the uid instead of a name",
-                account.user,
-                passwd.display()
-            );
-            Ok(())
-        }
-        Err(error) => {
-            tracing::info!(
-                "adding {} to {}: {error}; only root can, PHP shows the uid instead",
-                account.user,
-                passwd.display()
-            );
-            Ok(())
-        }
+    let Account { user, uid, gid, .. } = account;
+    let add = |file: &str, id: u32, line: &str| {
+        Directory::open_system(etc).and_then(|etc| add_entry(&etc, file, user, id, line)).unwrap_or_else(
+            |cause| {
+                warn_of_missing(privileged, user, &etc.join(file), &cause);
+                None
+            },
+        )
+    };
+    if let Some(other) = add("passwd", uid.as_raw(), &account.passwd_line()) {
+        let cause = format!("user {user} is uid {other} there, the site is uid {uid}");
+        return Err(EffectError::refused("adding to", &etc.join("passwd"), cause, "correct user or uid"));
+    }
+    if let Some(other) = add("group", gid.as_raw(), &account.group_line()) {
+        let file = etc.join("group");
+        tracing::warn!(
+            "adding to {}: group {user} is gid {other} there and stays, the site is gid {gid}",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+/// Expected of a start without root, so not worth a warning there.
+fn warn_of_missing(privileged: &Privileged, user: &User, file: &Path, cause: &io::Error) {
+    let file = file.display();
+    if privileged.is_root() {
+        tracing::warn!("adding {user} to {file}: {cause}; PHP shows the id instead of a name");
+    } else {
+        tracing::info!("adding {user} to {file}: {cause}; only root can, PHP shows the id instead");
     }
 }
 
 /// Returns the other id that the name already has, if any; then nothing is written.
-fn add_entry(etc: &Directory, file: &str, user: &User, id: u32, line: &str) -> io::Result<Option<u32>> {
+fn add_entry(etc: &Directory, file: &str, user: &User, id: u32, line: &str) -> io::Result<Option<String>> {
     let name: Name = file.parse()?;
     if let Some(found) = find(&etc.read_file(&name, LARGEST_FILE)?.0, user) {
-        return Ok(Some(found).filter(|found| *found != id));
+        return Ok(other_than(id, found));
     }
     let _lock = lock(etc)?;
     // Read again: whoever held the lock may have added it.
     let (text, status) = etc.read_file(&name, LARGEST_FILE)?;
     if let Some(found) = find(&text, user) {
-        return Ok(Some(found).filter(|found| *found != id));
+        return Ok(other_than(id, found));
     }
     replace(etc, &name, &with_line(text, line), &status)?;
     Ok(None)
 }
 
-/// The id in the third field of the line that begins with `user`. An id that is no number counts
-/// as somebody else's.
-fn find(text: &[u8], user: &User) -> Option<u32> {
+/// The third field of the first line that begins with `user`, as it is there.
+fn find(text: &[u8], user: &User) -> Option<String> {
     text.split(|byte| *byte == b'\n').find_map(|line| {
         let mut fields = line.split(|byte| *byte == b':');
-        if fields.next()? != user.as_str().as_bytes() {
-            return None;
-        }
-        let id = fields.nth(1).and_then(|field| std::str::from_utf8(field).ok());
-        Some(id.and_then(|id| id.parse().ok()).unwrap_or(u32::MAX))
+        let ours = fields.next()? == user.as_str().as_bytes();
+        ours.then(|| String::from_utf8_lossy(fields.nth(1).unwrap_or_default()).into_owned())
     })
+}
+
+/// `found` unless it is the number `id`.
+fn other_than(id: u32, found: String) -> Option<String> {
+    (found.parse() != Ok(id)).then_some(found)
 }
 
 /// Every existing byte stays; a last line without its end gets one.
@@ -139,9 +137,10 @@ fn replace(etc: &Directory, name: &Name, text: &[u8], status: &FileStat) -> io::
 }
 
 /// The lock of lckpwdf(3), which passwd(1) and useradd(8) take too; let go when dropped.
-fn lock(etc: &Directory) -> io::Result<std::os::fd::OwnedFd> {
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = etc.open_below(&".pwd.lock".parse()?, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+fn lock(etc: &Directory) -> io::Result<OwnedFd> {
+    let name: Name = ".pwd.lock".parse()?;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK;
+    let file = etc.open_below(&name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
     let whole_file = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
@@ -149,13 +148,15 @@ fn lock(etc: &Directory) -> io::Result<std::os::fd::OwnedFd> {
         l_len: 0,
         l_pid: 0,
     };
-    const TRIES: u32 = 20;
-    for _ in 0..TRIES {
+    for _ in 0..LOCK_TRIES {
         match nix::fcntl::fcntl(&file, FcntlArg::F_SETLK(&whole_file)) {
             Ok(_) => return Ok(file),
-            Err(nix::errno::Errno::EACCES | nix::errno::Errno::EAGAIN) => sleep(Duration::from_millis(25)),
+            Err(Errno::EACCES | Errno::EAGAIN | Errno::EINTR) => sleep(LOCK_PAUSE),
             Err(error) => return Err(error.into()),
         }
     }
-    Err(io::Error::other("another program holds /etc/.pwd.lock"))
+    Err(io::Error::other(format!("another program holds {}", etc.join(&name).display())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The home and the directories that lsphp needs in it: given to the site, never what is in them.
 
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use nix::sys::stat::Mode;
@@ -58,13 +59,14 @@ fn open_or_make(path: &Path) -> Result<Directory, EffectError> {
     })
 }
 
-fn make_system_directory(path: &Path) -> std::io::Result<Directory> {
+fn make_system_directory(path: &Path) -> io::Result<Directory> {
     std::fs::create_dir(path)?;
     Directory::open_system(path)
 }
 
 /// Gives a directory below the home to the site if it exists and is not the site's yet. What is no
-/// directory is left alone, and so is what root cannot look into for lack of CAP_DAC_OVERRIDE.
+/// directory is left alone, and so are a mount and what root cannot look into for lack of
+/// CAP_DAC_OVERRIDE.
 pub fn give_directory(
     privileged: &Privileged,
     home: &Path,
@@ -76,31 +78,30 @@ pub fn give_directory(
         return Ok(());
     }
     let path = home.join(below);
+    let left_alone = |what| tracing::warn!("giving {}: {what}, and is left alone", path.display());
     match open_below(home, below) {
         Ok(directory) => give(&directory, uid, gid).map_err(|cause| {
             EffectError::failed("giving", &path, cause, "check the volume and the capability CHOWN")
-        }),
-        Err(error) if is_missing(&error) => Ok(()),
-        Err(error) if is_no_directory(&error) => {
-            tracing::warn!("giving {}: it is a link or no directory, and is left alone", path.display());
-            Ok(())
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+        })?,
+        Err(error) if is_missing(&error) => {}
+        Err(error) if is_no_directory(&error) => left_alone("it is a link or no directory"),
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => left_alone("it is a mount or in one"),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             tracing::debug!("giving {}: {error}; it is left to the site user", path.display());
-            Ok(())
         }
-        Err(error) => Err(EffectError::failed("opening", &path, error, "check the volume")),
+        Err(error) => return Err(EffectError::failed("opening", &path, error, "check the volume")),
     }
+    Ok(())
 }
 
-fn open_below(home: &Path, below: &str) -> std::io::Result<Directory> {
-    let parent = Directory::open_system(home.parent().unwrap_or(Path::new("/")))?;
+fn open_below(home: &Path, below: &str) -> io::Result<Directory> {
+    let homes = Directory::open_system(home.parent().unwrap_or(Path::new("/")))?;
     let name = home.file_name().unwrap_or_default().to_string_lossy();
-    let top = parent.child(&name.parse()?)?;
-    below.split('/').try_fold(top, |directory, component| directory.child(&component.parse()?))
+    let top = homes.child(&name.parse()?)?;
+    below.split('/').try_fold(top, |directory, component| directory.child_on_same_mount(&component.parse()?))
 }
 
-fn give(directory: &Directory, uid: Uid, gid: Gid) -> std::io::Result<()> {
+fn give(directory: &Directory, uid: Uid, gid: Gid) -> io::Result<()> {
     if directory.status()?.st_uid == uid.as_raw() {
         return Ok(());
     }

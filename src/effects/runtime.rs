@@ -9,10 +9,10 @@ use procfs::FromRead;
 use procfs::process::Stat;
 use serde::Serialize;
 
-use super::EffectError;
+use super::{EffectError, is_no_directory};
 use crate::plan::Plan;
 use crate::privileges::Privileged;
-use crate::tree::{Directory, Name};
+use crate::tree::{Directory, Name, NotAName};
 
 /// The script that PHP runs before each of the site's.
 const NORMALISER: &str = include_str!("../../ini/cac-lsphp-normalize.php");
@@ -35,18 +35,27 @@ struct RunRecord<'a> {
 /// The directory itself and the one that PHP scans. A directory that somebody else owns could hold
 /// anything, so it is refused.
 pub fn make_directories(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
-    let mode = Mode::from_bits_truncate(0o755);
-    let make = |parent: &Directory, name: &str| -> io::Result<Directory> {
-        let directory = parent.child_or_make(&name.parse::<Name>()?, mode)?;
-        let owner = directory.status()?.st_uid;
-        if owner != 0 && owner != privileged.started_as().uid {
-            return Err(io::Error::other(format!("{} belongs to uid {owner}", directory.path().display())));
+    let own = privileged.started_as().uid;
+    let make = |parent: &Directory, name: &str| -> Result<Directory, EffectError> {
+        let path = parent.path().join(name);
+        let making = |cause| failed("making", &path, cause);
+        let in_the_way = |what: String| EffectError::failed("making", &path, what, "remove it");
+        let name: Name = name.parse().map_err(|cause: NotAName| making(cause.into()))?;
+        let directory = parent.child_or_make(&name, Mode::from_bits_truncate(0o755)).map_err(|cause| {
+            if is_no_directory(&cause) {
+                in_the_way("a link or no directory is in the way".to_owned())
+            } else {
+                making(cause)
+            }
+        })?;
+        match directory.status().map_err(making)?.st_uid {
+            owner if owner == 0 || owner == own => Ok(directory),
+            owner => Err(in_the_way(format!("it belongs to uid {owner}"))),
         }
-        Ok(directory)
     };
     let (parent, name) = split(path).map_err(|cause| failed("making", path, cause))?;
-    let made = make(&parent, &name).and_then(|ours| make(&ours, "php.d"));
-    made.map(drop).map_err(|cause| failed("making", path, cause))
+    let ours = make(&parent, &name)?;
+    make(&ours, "php.d").map(drop)
 }
 
 pub fn write_normaliser(path: &Path) -> Result<(), EffectError> {

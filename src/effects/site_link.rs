@@ -1,9 +1,8 @@
 //! `/mnt/users/<user>/<domain>` → the home: how the shared front end's paths reach the site.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Component, Path};
 
-use nix::errno::Errno;
 use nix::sys::stat::Mode;
 
 use super::EffectError;
@@ -68,59 +67,53 @@ fn place(parent: &Directory, name: &Name, target: &Path) -> io::Result<Placed> {
     match parent.kind(name)? {
         None => parent.make_link(name, target).map(|()| Placed::Done),
         Some(Kind::Link) if parent.read_link(name)? == target.as_os_str() => Ok(Placed::Done),
-        Some(Kind::Link | Kind::Directory) => replace(parent, name, target),
+        Some(Kind::Link) => {
+            let temporary = make_temporary(parent, target)?;
+            parent.rename(&temporary, name).map(|()| Placed::Done)
+        }
+        Some(Kind::Directory) => replace_directory(parent, name, target),
         Some(Kind::Other) => Ok(Placed::Refused),
     }
 }
 
-/// Exchanges the new link with what is there, then removes that if it is a link or empty, else puts
-/// it back: nothing with content is ever without a name.
-fn replace(parent: &Directory, name: &Name, target: &Path) -> io::Result<Placed> {
-    if is_directory_with_files(parent, name)? {
+/// The new link takes the place of an empty directory; nothing with content is ever without a name.
+fn replace_directory(parent: &Directory, name: &Name, target: &Path) -> io::Result<Placed> {
+    if parent.child(name)?.has_entries()? {
         return Ok(Placed::LeftAlone("a directory with files"));
     }
+    let temporary = make_temporary(parent, target)?;
+    let replaced = match parent.exchange(&temporary, name) {
+        Ok(()) => parent
+            .remove_directory(&temporary)
+            .or_else(|cause| parent.exchange(&temporary, name).and(Err(cause))),
+        // Not every file system can exchange. In two steps an interruption leaves nothing under
+        // the name, which the next start makes good.
+        Err(cause) if matches!(cause.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EPERM)) => {
+            parent.remove_directory(name).and_then(|()| parent.rename(&temporary, name))
+        }
+        Err(cause) => Err(cause),
+    };
+    let Err(cause) = replaced else { return Ok(Placed::Done) };
+    parent.remove_file(&temporary)?;
+    match cause.kind() {
+        ErrorKind::ResourceBusy => Ok(Placed::LeftAlone("a mount")),
+        ErrorKind::DirectoryNotEmpty => Ok(Placed::LeftAlone("a directory with files")),
+        _ => Err(cause),
+    }
+}
+
+/// The new link under another name. What an interrupted start left there goes; it can be an empty
+/// directory that was exchanged.
+fn make_temporary(parent: &Directory, target: &Path) -> io::Result<Name> {
     let temporary: Name = TEMPORARY.parse()?;
-    discard(parent, &temporary)?;
-    parent.make_link(&temporary, target)?;
-    match parent.exchange(&temporary, name) {
-        Ok(()) => {}
-        Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {
-            parent.remove_file(&temporary)?;
-            return Ok(Placed::LeftAlone("a mount"));
-        }
-        // A file system that cannot exchange: two steps, and an interruption in between leaves
-        // nothing under the name, which the next start makes good.
-        Err(_) => {
-            discard(parent, name)?;
-            parent.rename(&temporary, name)?;
-            return Ok(Placed::Done);
-        }
-    }
-    match discard(parent, &temporary) {
-        Ok(()) => Ok(Placed::Done),
-        Err(_) => {
-            parent.exchange(&temporary, name)?;
-            parent.remove_file(&temporary)?;
-            Ok(Placed::LeftAlone("a directory with files"))
-        }
-    }
-}
-
-fn is_directory_with_files(parent: &Directory, name: &Name) -> io::Result<bool> {
-    if parent.kind(name)? != Some(Kind::Directory) {
-        return Ok(false);
-    }
-    parent.child(name)?.has_entries()
-}
-
-/// Removes a link or an empty directory; nothing there is fine.
-fn discard(parent: &Directory, name: &Name) -> io::Result<()> {
-    match parent.kind(name)? {
+    let cleared = match parent.kind(&temporary)? {
         None => Ok(()),
-        Some(Kind::Directory) => parent.remove_directory(name),
-        Some(Kind::Link) => parent.remove_file(name),
-        Some(Kind::Other) => {
-            Err(io::Error::other(format!("{} is in the way; remove it", parent.join(name).display())))
-        }
-    }
+        Some(Kind::Directory) => parent.remove_directory(&temporary),
+        Some(Kind::Link | Kind::Other) => parent.remove_file(&temporary),
+    };
+    cleared.map_err(|cause| {
+        io::Error::other(format!("removing {}: {cause}", parent.join(&temporary).display()))
+    })?;
+    parent.make_link(&temporary, target)?;
+    Ok(temporary)
 }
