@@ -13,8 +13,8 @@ const NEEDS: &str = "start the container as root with the capabilities SETUID an
 pub(super) fn irrevocably(started_as: StartedAs, target: Target) -> Result<Vec<String>, DropError> {
     let before = Credentials::read()?;
     let mut warnings = Vec::new();
-    empty_bounding_set(&before, &mut warnings);
-    // Without the ambient set emptied first, it would be raised again by no_new_privs-less execs.
+    empty_bounding_set(&before, target, &mut warnings);
+    // An ambient capability survives both a change of uid and an exec.
     clear(CapSet::Ambient)?;
     if started_as.uid == 0 {
         change_ids(target)?;
@@ -35,14 +35,16 @@ pub(super) fn irrevocably(started_as: StartedAs, target: Target) -> Result<Vec<S
     Ok(warnings)
 }
 
-/// Needs CAP_SETPCAP. Without it no_new_privs still keeps the set from ever being used.
-fn empty_bounding_set(before: &Credentials, warnings: &mut Vec<String>) {
+/// Needs CAP_SETPCAP. Without it only no_new_privs keeps setuid programs from using the set.
+fn empty_bounding_set(before: &Credentials, target: Target, warnings: &mut Vec<String>) {
     let held = (0..u64::BITS).filter(|capability| before.capabilities.bounding >> capability & 1 == 1);
     for capability in held {
         if let Err(cause) = sys::drop_from_bounding_set(capability) {
-            warnings.push(format!(
-                "emptying the capability bounding set: {cause}; it stays as it is, add SETPCAP or drop ALL to silence this"
-            ));
+            let outcome = match target.no_new_privs {
+                true => "no_new_privs keeps it out of use; add the capability SETPCAP to silence this",
+                false => "setuid programs can use it; add the capability SETPCAP or unset CAC_NO_NEW_PRIVS",
+            };
+            warnings.push(format!("emptying the capability bounding set: {cause}; it stays and {outcome}"));
             return;
         }
     }

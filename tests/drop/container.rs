@@ -1,0 +1,116 @@
+//! Starts cac-lsphp in real containers, from the state that a case names, with the probe as lsphp.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::report::Report;
+use crate::support::{docker, made, text};
+
+/// One start: the launcher's words, and the environment.
+pub struct Case {
+    pub state: String,
+    pub environment: Vec<(String, String)>,
+}
+
+impl Case {
+    pub fn new(state: &str, environment: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self { state: state.to_owned(), environment: environment.iter().map(owned).collect() }
+    }
+}
+
+/// How one start ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub exit: i32,
+    pub stderr: String,
+    /// What the probe saw; `None`: it was not executed.
+    pub report: Option<Report>,
+}
+
+/// Runs all cases in one container, which is started with `options`.
+pub fn run(options: &[&str], cases: &[Case]) -> Vec<Outcome> {
+    let folder = tempfile::tempdir().unwrap();
+    install_programs(folder.path());
+    fs::write(folder.path().join("script"), script(cases)).unwrap();
+    let volume = format!("{}:/test", folder.path().display());
+    let container = ["run", "--rm", "--network", "none", "--entrypoint", "/bin/sh", "--volume", &volume];
+    text(docker([&container, options, &[&made("CAC_TEST_IMAGE"), "/test/script"]].concat()));
+    (0..cases.len()).map(|number| outcome(folder.path(), number)).collect()
+}
+
+/// Runs the image as it is: cac-lsphp is the first process. Returns the exit code and the report.
+pub fn run_as_first_process(options: &[&str]) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    install_programs(folder.path());
+    let volume = format!("{}:/test", folder.path().display());
+    let container = ["run", "--rm", "--network", "none", "--volume", &volume];
+    let probe = ["--env", "PROBE_REPORT=/test/0.report", "--env", "CAC_LSPHP=/test/probe"];
+    let output = docker([&container, &probe[..], options, &[&made("CAC_TEST_IMAGE")]].concat());
+    fs::write(folder.path().join("0.stderr"), &output.stderr).unwrap();
+    fs::write(folder.path().join("0.exit"), output.status.code().unwrap_or(-1).to_string()).unwrap();
+    outcome(folder.path(), 0)
+}
+
+/// The programs, and the three kinds that have more on disk than the site has.
+fn install_programs(folder: &Path) {
+    fs::set_permissions(folder, Permissions::from_mode(0o1777)).unwrap();
+    for name in ["probe", "launcher"] {
+        fs::copy(compiled(name), folder.join(name)).unwrap();
+    }
+    for (name, mode) in [("setuid-root", 0o4755), ("setgid-root", 0o2755), ("file-capability", 0o755)] {
+        fs::copy(folder.join("probe"), folder.join(name)).unwrap();
+        fs::set_permissions(folder.join(name), Permissions::from_mode(mode)).unwrap();
+    }
+    let path = folder.join("file-capability");
+    let given = Command::new(folder.join("launcher"))
+        .arg(format!("file-capability={}", path.display()))
+        .args(["--", "/bin/true"])
+        .status()
+        .unwrap();
+    assert!(given.success(), "these tests need root");
+}
+
+fn compiled(name: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/drop/{name}.c"));
+    // A name of its own for each caller: tests run side by side.
+    let thread = format!("{:?}", std::thread::current().id());
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{thread}"));
+    let status = Command::new("cc")
+        .args(["-O1", "-Wall", "-Wextra", "-Werror", "-static", "-o"])
+        .args([&program, &source])
+        .status()
+        .expect("cc");
+    assert!(status.success(), "compiling {}", source.display());
+    program
+}
+
+/// Errors of the programs under test are outcomes; any of the script's own ends it.
+fn script(cases: &[Case]) -> String {
+    let mut script = String::from("set -u\numask 022\n");
+    for (number, case) in cases.iter().enumerate() {
+        let variables: String = case.environment.iter().map(|(n, v)| format!(" {}", quoted(n, v))).collect();
+        script.push_str(&format!(
+            "env -i PROBE_REPORT=/test/{number}.report CAC_LSPHP=/test/probe{variables} \
+             /test/launcher {} -- /usr/local/bin/cac-lsphp </dev/null >/test/{number}.stdout 2>/test/{number}.stderr\n\
+             echo $? >/test/{number}.exit\n",
+            case.state
+        ));
+    }
+    script + "exit 0\n"
+}
+
+fn quoted(name: &str, value: &str) -> String {
+    format!("{name}='{}'", value.replace('\'', r"'\''"))
+}
+
+fn outcome(folder: &Path, number: usize) -> Outcome {
+    let read = |kind: &str| fs::read_to_string(folder.join(format!("{number}.{kind}")));
+    let exit = read("exit").expect("the case did not run").trim().parse().unwrap();
+    let stderr = read("stderr").unwrap();
+    assert_ne!(exit, 99, "the launcher could not set the state: {stderr}");
+    let report = read("report").ok().map(|json| serde_json::from_str(&json).expect(&json));
+    Outcome { exit, stderr, report }
+}
