@@ -88,3 +88,66 @@ pub fn events(root: &Path) -> Events {
         forks_refused: hierarchies.pids.and_then(|hierarchy| pids::forks_refused(&files, &hierarchy)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const MOUNT: &str = "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+
+    fn events_of(cgroup: &str, mountinfo: &str, files: &[(&str, &str)]) -> Events {
+        let root = tempfile::tempdir().unwrap();
+        let tables = [("proc/self/cgroup", cgroup), ("proc/self/mountinfo", mountinfo)];
+        for (path, content) in tables.iter().chain(files) {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        events(root.path())
+    }
+
+    #[test]
+    fn v2_counts_are_those_of_the_own_cgroup() {
+        let counted = events_of(
+            "0::/pod/site\n",
+            MOUNT,
+            &[
+                (
+                    "sys/fs/cgroup/pod/site/memory.events",
+                    "low 0\nhigh 4\nmax 9\noom 3\noom_kill 2\noom_group_kill 0\n",
+                ),
+                ("sys/fs/cgroup/pod/site/pids.events", "max 5\n"),
+                ("sys/fs/cgroup/pod/memory.events", "oom_kill 70\n"),
+                ("sys/fs/cgroup/pod/pids.events", "max 80\n"),
+            ],
+        );
+        assert_eq!(counted, Events { oom_kills: Some(2), forks_refused: Some(5) });
+    }
+
+    #[test]
+    fn v1_counts_lie_in_oom_control() {
+        let counted = events_of(
+            "2:memory:/docker/x\n1:pids:/docker/x\n",
+            "35 31 0:32 /docker/x /m rw - cgroup cgroup rw,memory\n36 31 0:36 /docker/x /p rw - cgroup cgroup rw,pids\n",
+            &[
+                ("m/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n"),
+                ("p/pids.events", "max 1\n"),
+            ],
+        );
+        assert_eq!(counted, Events { oom_kills: Some(7), forks_refused: Some(1) });
+    }
+
+    #[test]
+    fn what_an_old_kernel_does_not_count_is_not_zero() {
+        let counted = events_of("0::/\n", MOUNT, &[("sys/fs/cgroup/memory.events", "oom 3\n")]);
+        assert_eq!(counted, Events { oom_kills: None, forks_refused: None });
+    }
+
+    #[test]
+    fn a_missing_proc_counts_nothing() {
+        let counted = events(Path::new("/nonexistent"));
+        assert_eq!(counted, Events { oom_kills: None, forks_refused: None });
+    }
+}

@@ -69,17 +69,21 @@ fn parse_line(line: &[u8]) -> Result<Option<Mount>, Garbage> {
 #[derive(Debug, PartialEq, Eq)]
 struct Garbage;
 
-/// The cgroup mounts, and how many lines make no sense.
+/// The cgroup mounts that can be reached, and how many lines make no sense.
 pub(super) fn parse(content: &[u8]) -> (Vec<Mount>, usize) {
+    let mut mounts: Vec<Mount> = Vec::new();
     let mut garbage = 0;
-    let mounts = lines(content)
-        .filter_map(|line| {
-            parse_line(line).unwrap_or_else(|Garbage| {
-                garbage += 1;
-                None
-            })
-        })
-        .collect();
+    for line in lines(content) {
+        match parse_line(line) {
+            Ok(Some(mount)) => {
+                // A later mount covers an earlier one at the same point.
+                mounts.retain(|earlier| earlier.point != mount.point);
+                mounts.push(mount);
+            }
+            Ok(None) => {}
+            Err(Garbage) => garbage += 1,
+        }
+    }
     (mounts, garbage)
 }
 
