@@ -32,7 +32,7 @@ fn text(bytes: &[u8]) -> String {
 fn assert_fails(name: &str, output: &Output, cause: &str) {
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(71), "{name}: {stderr}");
-    assert!(stderr.contains(cause), "{name}: {stderr}");
+    assert_eq!(stderr.matches(cause).count(), 1, "{name}: {stderr}");
     assert!(stderr.starts_with("cac-lsphp: ") && stderr.contains(';'), "{name}: {stderr}");
     assert_eq!(stderr.matches('\n').count(), 1, "{name}: {stderr}");
 }

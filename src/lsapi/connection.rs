@@ -79,9 +79,9 @@ impl Connection {
             }),
             Address::Unix(path) => connect_unix(path, left),
         };
-        let socket = connected.map_err(|source| match source.kind() {
+        let socket = connected.map_err(|cause| match cause.kind() {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => late(),
-            _ => Error::Connect { address: address.clone(), source },
+            _ => Error::Connect { address: address.clone(), cause },
         })?;
         Ok(Connection { socket, address, decoder: Decoder::default(), is_reusable: true })
     }
@@ -173,7 +173,7 @@ impl Connection {
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(true),
             Err(errno) => return Err(self.broken(Step::Answer, errno)),
         }
-        let broken = |source| Error::Answer { address: self.address.clone(), source };
+        let broken = |cause| Error::Answer { address: self.address.clone(), cause };
         while let Some(event) = self.decoder.next().map_err(broken)? {
             match event {
                 Event::WorkerPid(_) => continue,
@@ -202,7 +202,7 @@ impl Connection {
     }
 
     fn broken(&self, step: Step, errno: Errno) -> Error {
-        Error::Broken { step, address: self.address.clone(), source: errno.into() }
+        Error::Broken { step, address: self.address.clone(), cause: errno.into() }
     }
 }
 

@@ -12,21 +12,21 @@ use super::response::DecodeError;
 pub enum Error {
     #[error(transparent)]
     Request(#[from] EncodeError),
-    #[error("connect to lsphp at {address}: {source}; check that it runs and listens there")]
-    Connect { address: Address, source: io::Error },
+    #[error("connect to lsphp at {address}: {cause}; check that it runs and listens there")]
+    Connect { address: Address, cause: io::Error },
     #[error(
         "{step} {address}: not done after {}; allow more time, or see whether all workers are busy",
         seconds(*.limit)
     )]
     Deadline { step: Step, address: Address, limit: Duration },
-    #[error("{step} {address}: {source}; see lsphp's log for the reason, then try again")]
-    Broken { step: Step, address: Address, source: io::Error },
+    #[error("{step} {address}: {cause}; see lsphp's log for the reason, then try again")]
+    Broken { step: Step, address: Address, cause: io::Error },
     #[error(
         "answer from {address}: the connection was closed before its end; see lsphp's log for the reason"
     )]
     Closed { address: Address },
-    #[error("answer from {address}: {source}; check that lsphp listens there and nothing else")]
-    Answer { address: Address, source: DecodeError },
+    #[error("answer from {address}: {cause}; check that lsphp listens there and nothing else")]
+    Answer { address: Address, cause: DecodeError },
     #[error("request body: {0}; check what it is read from")]
     Body(io::Error),
     #[error("pass on the answer: {0}; check where the output goes")]
