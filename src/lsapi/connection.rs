@@ -208,7 +208,8 @@ impl Connection {
 
 /// How far the answer is.
 enum Progress {
-    /// No sign that the worker has read the request.
+    /// No sign that the worker has read the request. On a kept connection there is one before the
+    /// script runs, REQ_RECEIVED, unless LSAPI_ACCEPT_NOTIFY is set for lsphp.
     None,
     Begun,
     Complete,
