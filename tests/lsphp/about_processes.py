@@ -156,12 +156,13 @@ def recycling(lab):
 def idle_workers(lab):
     """How many stay: after their clients left, or holding idle connections, at moments when no worker is about to decide."""
     script, seen = lab.script('ok.php', '<?php echo "ok";'), {}
-    for clients, close, env, moments in ((5, True, {}, (0.7, 1.6, 9, 12.5)), (1, True, {'LSAPI_AVOID_FORK': '1'}, (12,)),
+    for clients, close, env, moments in ((5, True, {}, (0.7, 1.4, 12.5)), (1, True, {}, (9, 12.5)), (1, True, {'LSAPI_AVOID_FORK': '1'}, (12,)),
                                          (5, False, {}, (0.7, 5)), (3, False, {'LSAPI_MAX_IDLE': '2'}, (0.7, 4)),
                                          (3, False, {'LSAPI_MAX_IDLE_CHILDREN': '2'}, (5,)),
                                          (4, False, {'LSAPI_MAX_IDLE_CHILDREN': '1'}, (0.7, 5))):
         lab.start(LSAPI_CHILDREN='4', **env)
         connections = [lab.connect() for _ in range(clients)]
+        time.sleep(0.4)  # the parent looks full seconds after its last fork, the workers after their last request
         for connection in connections:
             connection.request(script, lab.home)
         start, counts = time.time(), []

@@ -100,6 +100,12 @@ static void check_workers(const struct settings *s, time_t now)
 	}
 }
 
+static void fork_failed(void)
+{
+	fprintf(stderr, "[UID:%d][%d] fork() failed, please increase process limit, errno: %d (%s)\n", getuid(), getpid(), errno,
+	        strerror(errno));
+}
+
 /* 1 in the new worker. */
 static int start_worker(int fd)
 {
@@ -115,10 +121,9 @@ static int start_worker(int fd)
 		connection_open(fd, 1);
 		return 1;
 	}
-	if (pid < 0)
-		fprintf(stderr, "[UID:%d][%d] fork() failed, please increase process limit, errno: %d (%s)\n", getuid(), getpid(), errno,
-		        strerror(errno));
-	if (pid > 0) {
+	if (pid < 0) {
+		fork_failed();
+	} else {
 		children++;
 		slot->pid = pid;
 	}
@@ -126,11 +131,54 @@ static int start_worker(int fd)
 	return 0;
 }
 
+/* At the ceiling nobody accepts: the line is written ten times a second for as long as anything waits. */
+static void wait_at_ceiling(const struct settings *s)
+{
+	fprintf(stderr,
+	        "[UID:%d][%d] Reached max children process limit: %d, extra: %d, current: %d, busy: %d, please increase LSAPI_CHILDREN.\n",
+	        getuid(), getpid(), s->children, s->extra_children, children, board_connected());
+	sleep_until(-1, 100);
+}
+
+/* The parent's look around when a new second has begun. 0: time to leave. */
+static int look_around(const struct settings *s, pid_t grandparent)
+{
+	static time_t last;
+	static int seconds_empty;
+	time_t now = time(NULL);
+	if (now == last)
+		return 1;
+	last = now;
+	check_workers(s, now);
+	seconds_empty = s->pgrp_max_idle && !children ? seconds_empty + 1 : 0;
+	return getppid() == grandparent && seconds_empty <= s->pgrp_max_idle;
+}
+
+/* Something waits at the listener. 1 in a new worker, 0 to go on, -1 when the listener is broken. */
+static int serve_waiting(const struct settings *s, int listener)
+{
+	if (children && board_accepting()) {
+		usleep(400); /* leave it to the idle worker */
+		sched_yield();
+		return 0;
+	}
+	if (children >= s->children + s->extra_children) {
+		wait_at_ceiling(s);
+		return 0;
+	}
+	int fd = accept(listener, NULL, NULL);
+	if (fd >= 0)
+		return start_worker(fd);
+	if (errno == EINTR || errno == EAGAIN)
+		return 0;
+	perror("lsphp: accept failed");
+	return -1;
+}
+
 int pool_run(const struct settings *s, int listener)
 {
-	pid_t parent = getppid();
-	time_t last = 0;
-	int seconds_empty = 0;
+	pid_t grandparent = getppid();
+	int served = 0;
 
 	setpgid(0, 0);
 	if (board_create(s->children + s->extra_children)) {
@@ -138,43 +186,11 @@ int pool_run(const struct settings *s, int listener)
 		return 0;
 	}
 	catch_signals();
-	while (!stop) {
+	while (!stop && !served && look_around(s, grandparent)) {
+		int waiting = sleep_until(listener, 1000) == 1;
 		reap();
-		time_t now = time(NULL);
-		if (now != last) {
-			last = now;
-			if (getppid() != parent)
-				break;
-			check_workers(s, now);
-			seconds_empty = s->pgrp_max_idle && !children ? seconds_empty + 1 : 0;
-			if (seconds_empty > s->pgrp_max_idle)
-				break;
-		}
-		if (sleep_until(listener, 1000) != 1)
-			continue;
-		reap();
-		if (children && board_accepting()) {
-			usleep(400); /* leave it to the idle worker */
-			sched_yield();
-			continue;
-		}
-		if (children >= s->children + s->extra_children) {
-			fprintf(stderr,
-			        "[UID:%d][%d] Reached max children process limit: %d, extra: %d, current: %d, busy: %d, please increase "
-			        "LSAPI_CHILDREN.\n",
-			        getuid(), getpid(), s->children, s->extra_children, children, board_connected());
-			sleep_until(-1, 100);
-			continue;
-		}
-		int fd = accept(listener, NULL, NULL);
-		if (fd >= 0) {
-			seconds_empty = 0;
-			if (start_worker(fd))
-				return 1;
-		} else if (errno != EINTR && errno != EAGAIN) {
-			perror("lsphp: accept failed");
-			break;
-		}
+		if (waiting && !stop)
+			served = serve_waiting(s, listener);
 	}
-	return 0;
+	return served == 1;
 }
