@@ -108,6 +108,7 @@ fn a_read_only_root_serves() {
         .page("probe.php", PROBE)
         .start();
     assert_eq!(site.json("probe.php")["ids"][0], UID);
-    let warnings = site.logs().lines().filter(|line| line.contains("WARN")).count();
-    assert_eq!(warnings, 1, "one, for /etc/passwd:\n{}", site.logs());
+    let logs = site.logs();
+    let others = logs.lines().filter(|line| line.contains("WARN") && !line.contains("/etc/"));
+    assert_eq!(others.count(), 0, "only /etc may be missed:\n{logs}");
 }
