@@ -53,9 +53,16 @@ impl ChildEnvironment {
         Self { set, passed, removed }
     }
 
-    /// Every variable with its value, for exec.
+    /// Every variable with its value, in the order for exec.
+    ///
+    /// lsphp shows the running script in its title, which it writes over argv and up to 46 bytes
+    /// beyond: over the first variables. Those that only its own start reads come first, so that
+    /// none of the site's is destroyed.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        let set = self.set.iter().map(|(name, value)| (OsStr::new(name), value.as_os_str()));
+        let only_for_start = |name: &str| name.starts_with("LSAPI_") || name.starts_with("PHP_LSAPI_");
+        let first = self.set.iter().filter(move |(name, _)| only_for_start(name));
+        let others = self.set.iter().filter(move |(name, _)| !only_for_start(name));
+        let set = first.chain(others).map(|(name, value)| (OsStr::new(name), value.as_os_str()));
         set.chain(self.passed.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str())))
     }
 }

@@ -126,6 +126,20 @@ fn what_would_stop_the_container_is_removed() {
     assert!(plan.warnings.iter().any(|warning| warning.starts_with("LSAPI_PGRP_MAX_IDLE")));
 }
 
+/// lsphp writes up to 46 bytes over what follows its arguments.
+#[test]
+fn the_first_46_bytes_of_the_environment_are_lsphps_own() {
+    let plan = plan(&[("A_FIRST_VARIABLE", "x")], &limit(1024), None);
+    let own: usize = plan
+        .exec
+        .environment
+        .iter()
+        .take_while(|(name, _)| name.to_string_lossy().contains("LSAPI_"))
+        .map(|(name, value)| name.len() + 1 + value.len() + 1)
+        .sum();
+    assert!(own >= 46, "{own}");
+}
+
 #[test]
 fn what_opcache_needs_is_added_to_the_address_space() {
     let plan = plan(&[("OPCACHE_MEMORY_MB", "1024"), ("LSPHP_MEM_HARD_MB", "0")], &limit(4096), None);

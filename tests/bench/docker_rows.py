@@ -1,0 +1,153 @@
+"""The rows that need containers: a start as a customer sees it, and many idle sites on one host."""
+import glob
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lsphp'))
+from lsapi import Connection  # noqa: E402
+
+UID = 61045
+ROOT = '/mnt/users/alice/example.com/public_html'
+STARTS = 31
+SITES = 200
+IDLE_SECONDS = 10
+
+
+def row(name, yardstick, ours, theirs, unit, limit):
+    print(json.dumps({'name': name, 'yardstick': yardstick, 'ours': ours, 'theirs': theirs, 'unit': unit,
+                      'ratio': ours / theirs, 'limit': limit}), flush=True)
+
+
+class Docker:
+    def __init__(self, program, image):
+        self.program, self.image, self.names = program, image, []
+
+    def __call__(self, *arguments):
+        return subprocess.run([self.program, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    def create(self, name, home, plain):
+        """A site, with cac-lsphp or with lsphp itself as the entrypoint and all else as cac-lsphp sets it."""
+        options = ['--name', name, '--memory', '1g', '-v', f'{home}:/home/alice']
+        self.names.append(name)
+        if not plain:
+            site = ['-e', 'user=alice', '-e', f'uid={UID}', '-e', 'domain=example.com']
+            return self('create', *options, *site, self.image)
+        env = ['-e', 'PHP_LSAPI_CHILDREN=7', '-e', 'LSAPI_EXTRA_CHILDREN=0', '-e', 'LSPHP_ENABLE_USER_INI=on',
+               '-e', 'LSAPI_MAX_IDLE_CHILDREN=2', '-e', 'LSAPI_MAX_IDLE=60', '-e', 'LSAPI_MAX_PROCESS_TIME=300',
+               '-e', 'PHP_LSAPI_MAX_REQUESTS=500', '-e', 'PHP_INI_SCAN_DIR=:/home/alice/php.d']
+        lsphp = self('run', '--rm', '--entrypoint', 'sh', self.image, '-c', 'ls /usr/local/lsws/lsphp*/bin/lsphp')
+        return self('create', *options, *env, '--user', f'{UID}:{UID}', '--security-opt', 'no-new-privileges',
+                    '--cap-drop', 'ALL', '--entrypoint', lsphp, self.image, '-b', '0.0.0.0:9000')
+
+    def remove(self):
+        for at in range(0, len(self.names), 50):
+            subprocess.run([self.program, 'rm', '-f', *self.names[at:at + 50]], capture_output=True)
+        self.names.clear()
+
+
+def make_home(folder, docker):
+    """A page, and for the plain lsphp the ini that cac-lsphp would write."""
+    os.makedirs(f'{folder}/public_html')
+    os.makedirs(f'{folder}/php.d')
+    with open(f'{folder}/public_html/index.php', 'w') as page:
+        page.write('<?php echo "up";')
+    plan = docker('run', '--rm', '-e', 'user=alice', '-e', f'uid={UID}', '--memory', '1g', docker.image, 'plan', '--format', 'json')
+    directives = {name: value for name, value in json.loads(plan)['ini']['directives'].items() if name != 'auto_prepend_file'}
+    with open(f'{folder}/php.d/90.ini', 'w') as file:
+        file.writelines(f"{name} = '{value}'\n" for name, value in directives.items())
+    subprocess.run(['chown', '-R', f'{UID}:{UID}', folder], check=True)
+
+
+def first_answer(docker, name, root):
+    """Milliseconds from `docker start` until PHP has answered."""
+    start = time.perf_counter()
+    docker('start', name)
+    address = docker('inspect', '--format', '{{.NetworkSettings.IPAddress}}', name)
+    while time.perf_counter() - start < 20:
+        try:
+            answer = Connection((address, 9000), 1).request(f'{root}/index.php', root)
+            if answer['body'] == b'up':
+                return (time.perf_counter() - start) * 1e3
+        except OSError:
+            time.sleep(0.001)
+    raise RuntimeError(f'{name} does not answer: {docker("logs", name)}')
+
+
+def starts(docker, home):
+    docker.create('cac-bench-ours', home, plain=False)
+    docker.create('cac-bench-plain', home, plain=True)
+    samples = {'cac-bench-ours': [], 'cac-bench-plain': []}
+    for turn in range(STARTS + 1):
+        for name, taken in samples.items():
+            root = ROOT if name == 'cac-bench-ours' else '/home/alice/public_html'
+            elapsed = first_answer(docker, name, root)
+            docker('kill', name)
+            if turn > 0:
+                taken.append(elapsed)
+    ours, plain = (statistics.median(taken) for taken in samples.values())
+    row('container start to first page', 'plain lsphp', ours, plain, 'ms', 1.03)
+    docker.remove()
+
+
+def host_pid(docker, name):
+    return int(docker('inspect', '--format', '{{.State.Pid}}', name))
+
+
+def tree(pid):
+    """A process and what it forked."""
+    children = open(f'/proc/{pid}/task/{pid}/children').read().split()
+    return [pid, *(below for child in children for below in tree(int(child)))]
+
+
+def pss_kib(pid):
+    for line in open(f'/proc/{pid}/smaps_rollup'):
+        if line.startswith('Pss:'):
+            return int(line.split()[1])
+    return 0
+
+
+def cpu_ns(pid):
+    return sum(int(open(path).read().split()[0]) for path in glob.glob(f'/proc/{pid}/task/*/schedstat'))
+
+
+def idle_sites(docker, home, plain):
+    """Memory in MiB and CPU in ms of SITES idle sites, all processes of all containers."""
+    names = [f'cac-bench-{"plain" if plain else "ours"}-{number}' for number in range(SITES)]
+    for name in names:
+        docker.create(name, home, plain)
+    for at in range(0, SITES, 20):
+        docker('start', *names[at:at + 20])
+    time.sleep(5)
+    pids = [pid for name in names for pid in tree(host_pid(docker, name))]
+    before = sum(map(cpu_ns, pids))
+    time.sleep(IDLE_SECONDS)
+    cpu = (sum(map(cpu_ns, pids)) - before) / 1e6
+    memory = sum(map(pss_kib, pids)) / 1024
+    docker.remove()
+    return memory, cpu
+
+
+def many_sites(docker, home):
+    our_memory, our_cpu = idle_sites(docker, home, plain=False)
+    memory, cpu = idle_sites(docker, home, plain=True)
+    row(f'{SITES} idle sites, memory', f'{SITES} plain lsphp', our_memory, memory, 'MiB', 1.01)
+    row(f'{SITES} idle sites, CPU in {IDLE_SECONDS} s', f'{SITES} plain lsphp', our_cpu, cpu, 'ms', 1.01)
+
+
+def main():
+    docker = Docker(os.environ['CAC_TEST_DOCKER'], os.environ['CAC_TEST_IMAGE'])
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            make_home(f'{folder}/alice', docker)
+            starts(docker, f'{folder}/alice')
+            many_sites(docker, f'{folder}/alice')
+        finally:
+            docker.remove()
+
+
+main()

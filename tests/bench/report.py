@@ -1,0 +1,22 @@
+"""Reads rows as JSON lines, prints them as a table, writes them to a file; fails if a limit is missed."""
+import json
+import sys
+
+
+def main():
+    rows = [json.loads(line) for line in sys.stdin]
+    with open(sys.argv[1], 'w') as file:
+        json.dump(rows, file, indent=1)
+    form = '{:<32} {:<26} {:>10} {:>10} {:<5} {:>7} {:>7}  {}'
+    print(form.format('row', 'yardstick', 'ours', 'yardstick', '', 'ratio', 'limit', ''))
+    missed = 0
+    for row in rows:
+        good = row['ratio'] <= row['limit']
+        missed += not good
+        numbers = [f'{row[key]:.2f}' for key in ('ours', 'theirs')]
+        print(form.format(row['name'], row['yardstick'], *numbers, row['unit'], f'{row["ratio"]:.3f}',
+                          f'{row["limit"]:.3f}', 'reached' if good else 'MISSED'))
+    sys.exit(1 if missed or not rows else 0)
+
+
+main()

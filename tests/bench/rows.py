@@ -1,0 +1,163 @@
+"""The rows that need no container engine. Runs inside the prepared root; prints one JSON line a row."""
+import json
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+import root
+from measure import in_turns
+
+SITE = {'user': 'alice', 'uid': str(root.UID), 'domain': 'example.com', 'PATH': '/usr/local/bin:/usr/bin:/bin'}
+SETPRIV = ['/usr/bin/setpriv', '--reuid', str(root.UID), '--regid', str(root.UID), '--clear-groups', '--inh-caps=-all',
+           '--ambient-caps=-all', '--bounding-set=-all', '--no-new-privs']
+PAGE = '/mnt/users/alice/example.com/public_html/bench.php'
+BENCH = '/repository/tests/bench'
+LSPHP = '/repository/target/lsphp/lsphp'
+RUNS = 300
+
+
+def row(name, yardstick, ours, theirs, unit, limit, ratio=None):
+    ratio = ours / theirs if ratio is None else ratio
+    print(json.dumps({'name': name, 'yardstick': yardstick, 'ours': ours, 'theirs': theirs, 'unit': unit,
+                      'ratio': ratio, 'limit': limit}), flush=True)
+
+
+def launch(binary):
+    env = {**SITE, 'CAC_LSPHP': '/bin/true'}
+    costs = in_turns({
+        'ours': ([binary, 'run'], env),
+        'setpriv': ([*SETPRIV, '/bin/true'], env),
+        'bash': ([f'{BENCH}/entrypoint.sh'], env),
+    }, RUNS)
+    ours, setpriv, bash = costs['ours'], costs['setpriv'], costs['bash']
+    row('launch, CPU', 'setpriv, same drop', ours.cpu, setpriv.cpu, 'ms', 1.5)
+    row('launch, wall', 'setpriv, same drop', ours.wall, setpriv.wall, 'ms', 1.5)
+    row('launch, CPU', 'bash entrypoint', ours.cpu, bash.cpu, 'ms', 1 / 6)
+    row('launch, wall', 'bash entrypoint', ours.wall, bash.wall, 'ms', 1 / 6)
+
+
+def system_calls(binary):
+    trace = '/tmp/trace'
+    env = {**SITE, 'CAC_LSPHP': '/bin/true'}
+    subprocess.run(['/usr/bin/strace', '-f', '-o', trace, binary, 'run'], env=env, stderr=subprocess.DEVNULL, check=True)
+    calls = [line for line in open(trace) if re.match(r'\d+ +\w+\(', line)]
+    boot = 1 + next(number for number, line in enumerate(calls) if 'execve("/bin/true"' in line)
+    row('system calls of a boot', 'the promise', boot, 150, '', 1)
+
+
+def many_files(binary):
+    """A home of a million files, kept between runs on the repository's disk, beside one of ten."""
+    home = '/repository/target/bench/million'
+    os.makedirs(home, exist_ok=True)
+    root.bind(home, '/home/million')
+    if not os.path.exists(f'{home}/complete'):
+        print('making a home of 1,000,000 files', file=sys.stderr)
+        root.site('million', range(1_000_000))
+        open(f'{home}/complete', 'w').close()
+    root.site('ten', range(10))
+    env = {**SITE, 'CAC_LSPHP': '/bin/true'}
+    costs = in_turns({
+        'million': ([binary, 'run'], {**env, 'user': 'million'}),
+        'ten': ([binary, 'run'], {**env, 'user': 'ten'}),
+    }, RUNS)
+    row('start with 1,000,000 files', 'start with 10 files', costs['million'].wall, costs['ten'].wall, 'ms', 1.05)
+
+
+def wait_for(port):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(('127.0.0.1', port)) == 0:
+                return
+        time.sleep(0.02)
+    raise RuntimeError(f'nothing listens on port {port}')
+
+
+def serve(argv, env, port):
+    log = open(f'/tmp/lsphp-{port}.log', 'w')
+    server = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    wait_for(port)
+    return server
+
+
+def healthcheck(binary):
+    check = 'exec 3<>/dev/tcp/127.0.0.1/9000'
+    costs = in_turns({
+        'ours': ([binary, 'healthcheck'], SITE),
+        'bash': (['/bin/bash', '-c', check], SITE),
+        'true': (['/bin/true'], SITE),
+    }, RUNS)
+    ours, bash, true = costs['ours'], costs['bash'], costs['true']
+    row('healthcheck, CPU', 'bash TCP check', ours.cpu, bash.cpu, 'ms', 0.1)
+    row('healthcheck, wall', 'bash TCP check', ours.wall, bash.wall, 'ms', 0.1)
+    row('healthcheck, CPU', '/bin/true', ours.cpu, true.cpu, 'ms', 1.5)
+    row('healthcheck, wall', '/bin/true', ours.wall, true.wall, 'ms', 1.5)
+
+
+def requests(binary, bench):
+    costs = in_turns({
+        'ours': ([binary, 'request', PAGE], SITE),
+        'minimal': ([bench, 'minimal', '127.0.0.1:9000', PAGE, '0'], SITE),
+    }, RUNS)
+    row('request, wall', 'minimal loop, once', costs['ours'].wall, costs['minimal'].wall, 'ms', 1.3)
+    client, minimal = compared((bench, 'client', 9000), (bench, 'minimal', 9000), 10_000, 5)
+    row('request in one connection', 'minimal loop', client, minimal, 'µs', 1.3)
+
+
+def compared(ours, theirs, count, turns):
+    """Medians in microseconds a request, in turns."""
+    samples = {ours: [], theirs: []}
+    for _ in range(turns):
+        for key in (ours, theirs):
+            bench, who, port = key
+            argv = [bench, who, f'127.0.0.1:{port}', PAGE, str(count)]
+            samples[key].append(int(subprocess.run(argv, check=True, capture_output=True).stdout) / 1e3)
+    return statistics.median(samples[ours]), statistics.median(samples[theirs])
+
+
+def normaliser(bench, plain_port):
+    """The same page, the same lsphp; the other one has no auto_prepend_file."""
+    with_it, without = compared((bench, 'minimal', 9000), (bench, 'minimal', plain_port), 2_000, 21)
+    row('normaliser a request', 'its budget of 20 µs', max(with_it - without, 0), 20, 'µs', 1)
+    row('an empty page', 'without the normaliser', with_it, without, 'µs', 1.02)
+
+
+def without_normaliser(ini):
+    os.makedirs('/tmp/plain', exist_ok=True)
+    lines = [line for line in open(ini) if not line.startswith('auto_prepend_file')]
+    with open('/tmp/plain/90.ini', 'w') as file:
+        file.writelines(lines)
+    return {**SITE, 'PHP_INI_SCAN_DIR': ':/tmp/plain', 'PHP_LSAPI_CHILDREN': '7', 'LSAPI_EXTRA_CHILDREN': '0',
+            'PHP_LSAPI_MAX_REQUESTS': '1000000'}
+
+
+def size(binary):
+    kind = subprocess.run(['/usr/bin/readelf', '-l', binary], capture_output=True, text=True, check=True).stdout
+    if 'INTERP' in kind:
+        raise RuntimeError(f'{binary} is not static')
+    row('binary', 'the promise', os.path.getsize(binary) / 2**20, 2.5, 'MiB', 1)
+
+
+def main():
+    place, repository, binary, bench = sys.argv[1:]
+    root.enter(place, repository)
+    binary, bench = (path.replace(repository, '/repository', 1) for path in (binary, bench))
+    root.site()
+    launch(binary)
+    system_calls(binary)
+    many_files(binary)
+    env = {**SITE, 'CAC_LSPHP': LSPHP, 'PHP_LSAPI_MAX_REQUESTS': '1000000', 'LSAPI_MAX_IDLE_CHILDREN': '7'}
+    serve([binary, 'run'], env, 9000)
+    healthcheck(binary)
+    requests(binary, bench)
+    plain = without_normaliser('/run/cac-lsphp/php.d/90-cac-lsphp.ini')
+    serve([*SETPRIV, LSPHP, '-b', '0.0.0.0:9001'], plain, 9001)
+    normaliser(bench, 9001)
+    size(binary)
+
+
+main()
