@@ -26,6 +26,7 @@ def enter(root, repository):
     mount('-t', 'tmpfs', '-o', 'mode=755', 'none', root)
     for name in ('home', 'mnt', 'run', 'tmp', 'etc', 'dev', 'proc'):
         os.mkdir(f'{root}/{name}')
+    os.chmod(f'{root}/tmp', 0o1777)  # opcache's lock file
     for name in ('bin', 'sbin', 'lib', 'lib64'):
         os.symlink(f'usr/{name}', f'{root}/{name}')
     for name in ('passwd', 'group', 'ld.so.cache'):
