@@ -213,7 +213,10 @@ impl<'a> Reader<'a> {
         };
         let lost = losers
             .iter()
-            .map(|loser| format!("{}={} from {}", loser.name, loser.value.display(), loser.place))
+            .map(|loser| {
+                let value = loser.value.to_string_lossy();
+                format!("{}={} from {}", loser.name, value.escape_debug(), loser.place)
+            })
             .collect();
         Some(Sourced { value, source, lost })
     }
@@ -229,7 +232,11 @@ impl<'a> Reader<'a> {
         });
         let from_site_file = names.iter().filter_map(|name| {
             let value = OsStr::new(self.site_file.get(name)?);
-            Some(Candidate { name, value, place: self.site_file.path().display().to_string() })
+            Some(Candidate {
+                name,
+                value,
+                place: self.site_file.path().to_string_lossy().escape_debug().to_string(),
+            })
         });
         from_environment.chain(from_site_file).filter(|candidate| !is_blank(candidate.value)).collect()
     }

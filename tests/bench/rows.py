@@ -165,4 +165,5 @@ def main():
     size(binary)
 
 
-main()
+if __name__ == '__main__':
+    main()
