@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag};
-use nix::sys::stat::{FileStat, Mode, SFlag};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
 use nix::unistd::{self, UnlinkatFlags};
 
 pub use self::name::{Name, NotAName};
@@ -107,6 +107,11 @@ impl Directory {
     pub fn give(&self, uid: Uid, gid: Gid) -> io::Result<()> {
         let (uid, gid) = (uid.as_raw().into(), gid.as_raw().into());
         Ok(unistd::fchownat(self, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?)
+    }
+
+    pub fn set_mode(&self, mode: Mode) -> io::Result<()> {
+        // By way of ".", because fchmod refuses a descriptor that only names its file.
+        Ok(nix::sys::stat::fchmodat(self, c".", mode, FchmodatFlags::FollowSymlink)?)
     }
 
     /// What `name` is; `None` when nothing is there.

@@ -17,6 +17,8 @@ use crate::tree::{Directory, Name, NotAName};
 /// The script that PHP runs before each of the site's.
 const NORMALISER: &str = include_str!("../../ini/cac-lsphp-normalize.php");
 
+const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
+
 const WAY_OUT: &str = "/run must be writable: mount a tmpfs there";
 
 /// What `healthcheck` and operators read of a running site.
@@ -32,30 +34,31 @@ struct RunRecord<'a> {
     plan: &'a Plan,
 }
 
-/// The directory itself and the one that PHP scans. A directory that somebody else owns could hold
-/// anything, so it is refused.
+/// The directory itself and the one that PHP scans.
 pub fn make_directories(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
-    let own = privileged.started_as().uid;
-    let make = |parent: &Directory, name: &str| -> Result<Directory, EffectError> {
-        let path = parent.path().join(name);
-        let making = |cause| failed("making", &path, cause);
-        let in_the_way = |what: String| EffectError::failed("making", &path, what, "remove it");
-        let name: Name = name.parse().map_err(|cause: NotAName| making(cause.into()))?;
-        let directory = parent.child_or_make(&name, Mode::from_bits_truncate(0o755)).map_err(|cause| {
-            if is_no_directory(&cause) {
-                in_the_way("a link or no directory is in the way".to_owned())
-            } else {
-                making(cause)
-            }
-        })?;
-        match directory.status().map_err(making)?.st_uid {
-            owner if owner == 0 || owner == own => Ok(directory),
-            owner => Err(in_the_way(format!("it belongs to uid {owner}"))),
-        }
-    };
     let (parent, name) = split(path).map_err(|cause| failed("making", path, cause))?;
-    let ours = make(&parent, &name)?;
-    make(&ours, "php.d").map(drop)
+    let ours = make_directory(privileged, &parent, &name)?;
+    make_directory(privileged, &ours, "php.d").map(drop)
+}
+
+/// A directory that somebody else owns could hold anything, so it is refused; one that is ours is
+/// put right, as PHP silently goes without an ini that it may not read.
+fn make_directory(privileged: &Privileged, parent: &Directory, name: &str) -> Result<Directory, EffectError> {
+    let path = parent.path().join(name);
+    let making = |cause: io::Error| failed("making", &path, cause);
+    let in_the_way = |what: &str| EffectError::failed("making", &path, what, "remove it");
+    let name: Name = name.parse().map_err(|cause: NotAName| making(cause.into()))?;
+    let directory = parent.child_or_make(&name, DIRECTORY_MODE).map_err(|cause| {
+        if is_no_directory(&cause) { in_the_way("a link or no directory is there") } else { making(cause) }
+    })?;
+    let status = directory.status().map_err(making)?;
+    if status.st_uid != 0 && status.st_uid != privileged.started_as().uid {
+        return Err(in_the_way(&format!("it belongs to uid {}", status.st_uid)));
+    }
+    if Mode::from_bits_truncate(status.st_mode) != DIRECTORY_MODE && privileged.is_root() {
+        directory.set_mode(DIRECTORY_MODE).map_err(making)?;
+    }
+    Ok(directory)
 }
 
 pub fn write_normaliser(path: &Path) -> Result<(), EffectError> {

@@ -41,6 +41,8 @@ pub fn make(privileged: &Privileged, link: &Path, target: &Path) -> Result<(), E
     }
 }
 
+const WITH_FILES: &str = "a directory with files";
+
 enum Placed {
     Done,
     LeftAlone(&'static str),
@@ -78,8 +80,8 @@ fn place(parent: &Directory, name: &Name, target: &Path) -> io::Result<Placed> {
 
 /// The new link takes the place of an empty directory; nothing with content is ever without a name.
 fn replace_directory(parent: &Directory, name: &Name, target: &Path) -> io::Result<Placed> {
-    if parent.child(name)?.has_entries()? {
-        return Ok(Placed::LeftAlone("a directory with files"));
+    if let Some(what) = what_must_stay(parent, name)? {
+        return Ok(Placed::LeftAlone(what));
     }
     let temporary = make_temporary(parent, target)?;
     let replaced = match parent.exchange(&temporary, name) {
@@ -96,9 +98,16 @@ fn replace_directory(parent: &Directory, name: &Name, target: &Path) -> io::Resu
     let Err(cause) = replaced else { return Ok(Placed::Done) };
     parent.remove_file(&temporary)?;
     match cause.kind() {
-        ErrorKind::ResourceBusy => Ok(Placed::LeftAlone("a mount")),
-        ErrorKind::DirectoryNotEmpty => Ok(Placed::LeftAlone("a directory with files")),
+        ErrorKind::DirectoryNotEmpty => Ok(Placed::LeftAlone(WITH_FILES)),
         _ => Err(cause),
+    }
+}
+
+fn what_must_stay(parent: &Directory, name: &Name) -> io::Result<Option<&'static str>> {
+    match parent.child_on_same_mount(name) {
+        Ok(directory) => Ok(directory.has_entries()?.then_some(WITH_FILES)),
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => Ok(Some("a mount")),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,0 +1,60 @@
+//! One start of alice's site inside the container, to its end.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub const UID: u32 = crate::support::UID;
+
+/// Nothing that is planted may hold a start up.
+const LONGEST_BOOT: Duration = Duration::from_secs(3);
+
+#[derive(Debug)]
+pub struct Boot {
+    pub code: i32,
+    /// lsphp was executed.
+    pub started: bool,
+    pub stderr: String,
+}
+
+impl Boot {
+    pub fn lines(&self, level: &str) -> Vec<&str> {
+        self.stderr.lines().filter(|line| line.trim_start().starts_with(level)).collect()
+    }
+}
+
+pub fn boot() -> Boot {
+    boot_by(&[], "alice")
+}
+
+/// Boots as in another container that shares everything but `/run`.
+pub fn boot_elsewhere(user: &str) -> Boot {
+    let own_run = r#"mount -t tmpfs tmpfs /run && exec "$@""#;
+    boot_by(&["unshare", "--mount", "sh", "-c", own_run, "sh"], user)
+}
+
+/// Boots with what Docker's default capabilities leave. `echo` is lsphp: it shows that it ran.
+fn boot_by(wrapper: &[&str], user: &str) -> Boot {
+    let seconds = LONGEST_BOOT.as_secs().to_string();
+    let begin = Instant::now();
+    let output = Command::new("timeout")
+        .args(["--signal", "KILL", &seconds])
+        .args(wrapper)
+        .args(["setpriv", "--bounding-set", "-sys_admin,-linux_immutable"])
+        .arg("/usr/local/bin/cac-lsphp")
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("user", user)
+        .env("uid", UID.to_string())
+        .env("domain", "example.com")
+        .env("CAC_MEMORY_MB", "1024")
+        .env("CAC_LSPHP", "/bin/echo")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(begin.elapsed() < LONGEST_BOOT, "the boot hung");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let started = stdout == "-b 0.0.0.0:9000\n";
+    assert!(started || stdout.is_empty(), "{stdout}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    Boot { code: output.status.code().unwrap_or(-1), started, stderr }
+}

@@ -1,0 +1,162 @@
+//! What may be in the place of the home and of each thing that a boot makes or gives in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::boot::UID;
+use crate::plant::{self, CANARY};
+use crate::table::{self, Expected, State};
+
+const HOME: &str = "/home/alice";
+const ERROR_LOG: &str = "logs/php-fpm/error.log";
+
+/// The home's top is "".
+const PLACES: [&str; 5] = ["", "public_html", "logs", "logs/php-fpm", ERROR_LOG];
+
+type Plant = Box<dyn Fn(&Path)>;
+
+/// The same in each place, which is empty when it is planted.
+fn plants() -> Vec<(&'static str, Plant)> {
+    vec![
+        ("link to another site's directory", Box::new(plant::link(CANARY))),
+        ("link to another site's log", Box::new(plant::link("/home/canary/logs/php-fpm/error.log"))),
+        ("link to a secret", Box::new(plant::link("/home/canary/secret"))),
+        ("link to a system file", Box::new(plant::link("/etc/shadow"))),
+        ("link to the root", Box::new(plant::link("/"))),
+        ("relative link", Box::new(plant::relative_link)),
+        ("link to the parent", Box::new(plant::link(".."))),
+        ("dangling link into another site", Box::new(plant::link("/home/canary/new"))),
+        ("dangling link", Box::new(plant::link("/nowhere/at/all"))),
+        ("link to itself", Box::new(plant::loop_link)),
+        ("link to a link", Box::new(plant::link_to_link)),
+        ("link through /proc", Box::new(plant::link("/proc/self/root/home/canary"))),
+        ("fifo", Box::new(plant::fifo)),
+        ("socket", Box::new(plant::socket)),
+        ("device", Box::new(plant::device)),
+        ("hard link to a secret", Box::new(plant::hard_link)),
+        ("file", Box::new(plant::file)),
+        ("empty directory", Box::new(plant::directory)),
+        ("full directory", Box::new(plant::full_directory)),
+    ]
+}
+
+fn path_of(place: &str) -> PathBuf {
+    if place.is_empty() { HOME.into() } else { Path::new(HOME).join(place) }
+}
+
+/// A panel has just unpacked the site as root, so that each directory is there to be given.
+fn reset() {
+    plant::clear(Path::new(HOME));
+    plant::clear(Path::new(CANARY));
+    plant::clear(Path::new("/mnt/users"));
+    plant::canary();
+    plant::write("/home/alice/public_html/index.php", "the tenant's");
+    plant::write("/home/alice/logs/php-fpm/error.log", "the tenant's");
+    plant::write("/home/alice/.htaccess", "the tenant's");
+    plant::mode("/home/alice/.htaccess", 0o600);
+    plant::owner("/home/alice/.htaccess", UID);
+}
+
+#[test]
+#[ignore = "runs in the containers of attack::container"]
+fn table() {
+    let mut states = vec![state("nothing planted", "", |_| {}, Expected::Starts)];
+    for place in PLACES {
+        for (what, put) in plants() {
+            let plant = move |path: &Path| {
+                plant::clear(path);
+                put(path);
+            };
+            states.push(state(what, place, plant, expected(place, what)));
+        }
+        states.extend(conditions(place));
+    }
+    table::run(reset, &[], &states);
+}
+
+fn expected(place: &str, what: &str) -> Expected {
+    let directory = what.ends_with(" directory") && !what.starts_with("link");
+    match (place, directory) {
+        ("", false) => Expected::Ends(78),
+        (_, true) | (ERROR_LOG, false) => Expected::Starts,
+        (_, false) => Expected::StartsWarning,
+    }
+}
+
+/// What is in its place, but not as it should be.
+fn conditions(place: &'static str) -> Vec<State> {
+    use Expected::{Ends, Starts, StartsWarning};
+    let top = place.is_empty();
+    let log = place == ERROR_LOG;
+    let given = move |by_root| if log { Starts } else { by_root };
+    let with_mode_000 = match place {
+        "" => Ends(71),                           // the site user cannot enter its home
+        "logs" | "logs/php-fpm" => StartsWarning, // nor look for its log
+        _ => Starts,
+    };
+    vec![
+        state("immutable, root's", place, plant::immutable, given(Ends(71))),
+        state(
+            "immutable, the site's",
+            place,
+            |path| {
+                plant::owner(path, UID);
+                plant::immutable(path);
+            },
+            Starts,
+        ),
+        state("another uid's", place, |path| plant::owner(path, 4242), if top { Ends(78) } else { Starts }),
+        state("mode 000", place, |path| plant::mode(path, 0), with_mode_000),
+        state("mode 6777", place, |path| plant::mode(path, 0o6777), Starts),
+        state(
+            "a mount",
+            place,
+            move |path| if log { bind_over_file(path) } else { plant::tmpfs(path) },
+            if top || log { Starts } else { StartsWarning },
+        ),
+        state(
+            "another site mounted",
+            place,
+            move |path| match (log, top) {
+                (true, _) => bind_over_file(path),
+                (_, true) => {
+                    plant::owner(CANARY, 4242);
+                    plant::bind(Path::new(CANARY), path);
+                }
+                _ => plant::bind(Path::new(CANARY), path),
+            },
+            if top { Ends(78) } else { given(StartsWarning) },
+        ),
+    ]
+}
+
+fn bind_over_file(path: &Path) {
+    plant::bind(&Path::new(CANARY).join("file"), path);
+}
+
+fn state(what: &str, place: &'static str, plant: impl Fn(&Path) + 'static, expected: Expected) -> State {
+    State {
+        name: format!("{HOME}/{place}: {what}"),
+        plant: Box::new(move || plant(&path_of(place))),
+        expected,
+        names: path_of(place).display().to_string(),
+        check: Box::new(move || check(place, expected)),
+    }
+}
+
+/// What could be given was given, and what was missing was made.
+fn check(place: &str, expected: Expected) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt;
+    if expected != Expected::Starts {
+        return Ok(());
+    }
+    for given in PLACES.iter().filter(|given| **given != ERROR_LOG) {
+        let status = fs::symlink_metadata(path_of(given)).map_err(|error| format!("{given}: {error}"));
+        match status {
+            Ok(status) if status.is_dir() && status.uid() == UID => {}
+            _ if place.is_empty() => {}
+            other => return Err(format!("{given} is not the site's: {other:?}")),
+        }
+    }
+    Ok(())
+}
