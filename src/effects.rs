@@ -1,6 +1,6 @@
 //! What start does to the system: the plan's list, walked in order.
 
-mod accounts;
+pub mod accounts;
 mod home;
 mod runtime;
 mod site_link;

@@ -32,7 +32,7 @@ struct Candidate<'a> {
 
 impl Candidate<'_> {
     fn source(&self) -> String {
-        format!("{} from {}", self.name, self.place)
+        format!("{} from {}", self.name.escape_debug(), self.place)
     }
 }
 
@@ -106,12 +106,12 @@ impl<'a> Reader<'a> {
     }
 
     pub fn listen(&mut self) -> Sourced<Address> {
-        self.text(&variable::LISTEN, |text| Address::from_str(text).ok())
+        self.text(&variable::LISTEN, |text| Address::from_str(printable(text)?).ok())
             .unwrap_or_else(|| by_default(Address::Inet(SocketAddr::from(([0, 0, 0, 0], 9000)))))
     }
 
     pub fn lsphp(&mut self) -> Option<Sourced<PathBuf>> {
-        self.text(&variable::LSPHP, |text| text.starts_with('/').then(|| PathBuf::from(text)))
+        self.text(&variable::LSPHP, |text| printable(text)?.starts_with('/').then(|| PathBuf::from(text)))
     }
 
     /// lsphp reads this with 32-bit arithmetic and compares it with the host's free memory.
@@ -215,7 +215,7 @@ impl<'a> Reader<'a> {
             .iter()
             .map(|loser| {
                 let value = loser.value.to_string_lossy();
-                format!("{}={} from {}", loser.name, value.escape_debug(), loser.place)
+                format!("{}={} from {}", loser.name.escape_debug(), value.escape_debug(), loser.place)
             })
             .collect();
         Some(Sourced { value, source, lost })
@@ -232,11 +232,8 @@ impl<'a> Reader<'a> {
         });
         let from_site_file = names.iter().filter_map(|name| {
             let value = OsStr::new(self.site_file.get(name)?);
-            Some(Candidate {
-                name,
-                value,
-                place: self.site_file.path().to_string_lossy().escape_debug().to_string(),
-            })
+            let place = self.site_file.path().to_string_lossy().escape_debug().to_string();
+            Some(Candidate { name, value, place })
         });
         from_environment.chain(from_site_file).filter(|candidate| !is_blank(candidate.value)).collect()
     }
@@ -253,6 +250,11 @@ fn by_default<T>(value: T) -> Sourced<T> {
     Sourced { value, source: "default".to_owned(), lost: Vec::new() }
 }
 
+/// A path may hold a line break, but a log line that names it must stay one line.
+fn printable(text: &str) -> Option<&str> {
+    (!text.contains(char::is_control)).then_some(text)
+}
+
 fn is_blank(value: &OsStr) -> bool {
     value.as_encoded_bytes().iter().all(u8::is_ascii_whitespace)
 }
@@ -267,6 +269,9 @@ fn whole_number(text: &str) -> Option<i128> {
     Some(if text.starts_with('-') { -magnitude } else { magnitude })
 }
 
+/// A line that begins with one of these ends PHP's reading of the whole file.
+const INI_WORDS: [&str; 8] = ["true", "on", "yes", "false", "off", "no", "none", "null"];
+
 /// `CAC_INI_opcache__enable` → `opcache.enable`, unless the plan owns that directive.
 fn directive_of(name: &str) -> Result<String, String> {
     let directive = name.strip_prefix(variable::INI_PREFIX).unwrap_or(name).replace("__", ".");
@@ -274,6 +279,9 @@ fn directive_of(name: &str) -> Result<String, String> {
     if directive.is_empty() || !well_formed {
         let form = "letters, digits and _ . - after CAC_INI_";
         return Err(format!("{} is refused: a PHP directive is {form}", name.escape_debug()));
+    }
+    if INI_WORDS.contains(&directive.to_ascii_lowercase().as_str()) {
+        return Err(format!("{name} is refused: {directive} is a value in PHP's ini syntax, no directive"));
     }
     let way_out = match directive.as_str() {
         "opcache.memory_consumption" => "set OPCACHE_MEMORY_MB instead",

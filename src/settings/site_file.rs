@@ -28,7 +28,8 @@ impl SiteFile {
     /// # Errors
     /// One line that names the file and what to do.
     pub fn read(path: &Path, euid: u32) -> Result<Self, String> {
-        let fault = |cause: String| format!("reading the site file {}: {cause}", path.display());
+        let shown = path.to_string_lossy();
+        let fault = |cause: String| format!("reading the site file {}: {cause}", shown.escape_debug());
         let text = match read_trusted(path, euid) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),

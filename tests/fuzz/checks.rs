@@ -1,0 +1,237 @@
+//! What must hold whatever bytes come in: for each reader one function that panics when it does not.
+//! Used by the fuzz targets, and by tests/corpus.rs on what they kept.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use cac_lsphp::cgroup::{self, Limits};
+use cac_lsphp::effects::accounts::{self, Account};
+use cac_lsphp::lsapi::Request;
+use cac_lsphp::lsapi::response::{DecodeError, Decoder, Event};
+use cac_lsphp::lsphp::Lsphp;
+use cac_lsphp::plan::{self, Inputs, php_ini};
+use cac_lsphp::privileges::Privileged;
+use cac_lsphp::settings::environment::Environment;
+use cac_lsphp::settings::identity::{Gid, Uid};
+use cac_lsphp::settings::site_file::SiteFile;
+use cac_lsphp::settings::{self, StartedAs};
+use tempfile::TempDir;
+
+/// `NAME=value` with a NUL after each, as in `/proc/PID/environ`; the first byte says who starts.
+pub fn environment(data: &[u8]) {
+    let Some((first, block)) = data.split_first() else { return };
+    let environment = block.split(|byte| *byte == 0).filter_map(|entry| {
+        let equals = entry.iter().position(|byte| *byte == b'=')?;
+        let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        Some((text(&entry[..equals]), text(&entry[equals + 1..])))
+    });
+    let id = u32::from(*first) * 1000;
+    decide(&environment.collect(), &SiteFile::default(), StartedAs { uid: id, gid: id });
+}
+
+pub fn site_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match SiteFile::parse(Path::new("/etc/cac-lsphp/site.ini"), text) {
+        Ok(site_file) => decide(&Environment::default(), &site_file, StartedAs { uid: 0, gid: 0 }),
+        Err(fault) => assert_one_line(&fault),
+    }
+}
+
+/// A plan that keeps every promise, or faults of one line each.
+fn decide(environment: &Environment, site_file: &SiteFile, started_as: StartedAs) {
+    settings::read_log(environment, site_file);
+    let settings = match settings::read(environment, site_file, started_as) {
+        Ok(settings) => settings,
+        Err(faults) => {
+            assert!(!faults.is_empty(), "refused without a fault");
+            return faults.iter().for_each(|fault| assert_one_line(fault));
+        }
+    };
+    let limits = Limits { memory: None, lost: vec![], mem_total: None, pids: None, warnings: vec![] };
+    let lsphp = Lsphp::Found { path: "/bin/lsphp".into() };
+    let plan = plan::decide(Inputs {
+        settings: &settings,
+        environment,
+        limits: &limits,
+        lsphp: &lsphp,
+        suppose_mib: None,
+    });
+    assert!(![0, u32::MAX].contains(&plan.site.uid.as_raw()));
+    assert!(![0, u32::MAX].contains(&plan.site.gid.as_raw()));
+    assert!(plan.site.home.strip_prefix("/home/").is_some_and(|name| !name.contains(['/', ':', '\n'])));
+    assert!((2..=10_000).contains(&plan.workers.value));
+    plan.warnings.iter().for_each(|warning| assert_one_line(warning));
+    let text = plan.to_string();
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+    serde_json::to_string(&plan).expect("the plan as JSON");
+    for (name, value) in &plan.ini.directives {
+        assert_eq!(&read_quoted(&php_ini::quoted(value)), value, "{name}");
+    }
+    let names: Vec<_> = plan.exec.environment.iter().map(|(name, _)| name).collect();
+    assert!(names.iter().all(|name| !name.as_encoded_bytes().starts_with(b"CAC_")));
+    assert_eq!(names.iter().filter(|name| **name == "HOME").count(), 1);
+}
+
+fn assert_one_line(text: &str) {
+    assert!(!text.is_empty() && !text.contains(char::is_control), "no line for a person: {text:?}");
+}
+
+/// Files as a machine has them, in this order and with 0xff between them.
+const CGROUP_FILES: [&str; 8] = [
+    "proc/self/cgroup",
+    "proc/self/mountinfo",
+    "proc/meminfo",
+    "sys/fs/cgroup/memory/memory.limit_in_bytes",
+    "sys/fs/cgroup/memory/memory.stat",
+    "sys/fs/cgroup/pids/pids.max",
+    "sys/fs/cgroup/memory.max",
+    "sys/fs/cgroup/memory.high",
+];
+
+pub fn cgroup(data: &[u8]) {
+    thread_local!(static ROOT: TempDir = folder());
+    ROOT.with(|root| {
+        let mut contents = data.split(|byte| *byte == 0xff);
+        for name in CGROUP_FILES {
+            let file = root.path().join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, contents.next().unwrap_or_default()).unwrap();
+        }
+        let limits = cgroup::detect(root.path());
+        limits.warnings.iter().for_each(|warning| assert_one_line(warning));
+        let bytes: Vec<u64> = limits.memory.iter().chain(&limits.lost).map(|limit| limit.bytes).collect();
+        assert!(bytes.is_sorted(), "the tightest first: {bytes:?}");
+        assert!(limits.mem_total.is_none_or(|total| bytes.iter().all(|limit| *limit < total)));
+        cgroup::events(root.path());
+    });
+}
+
+/// In memory where there is such a place: these write files for every input.
+fn folder() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
+/// passwd and group, with 0xff between them. Whatever is there: every byte stays, at most the one
+/// entry is added, and a second start changes nothing.
+pub fn passwd(data: &[u8]) {
+    thread_local!(static ETC: TempDir = folder());
+    ETC.with(|etc| {
+        let (passwd, group) = match data.iter().position(|byte| *byte == 0xff) {
+            Some(end) => (&data[..end], &data[end + 1..]),
+            None => (data, &b""[..]),
+        };
+        let privileged = Privileged::of_this_process();
+        let (user, uid, gid) = ("alice".parse().unwrap(), Uid::new(7).unwrap(), Gid::new(8).unwrap());
+        let account = Account { user: &user, uid, gid, home: Path::new("/home/alice") };
+        let add = || accounts::add(&privileged, etc.path(), &account).is_ok();
+        let read = |name: &str| fs::read(etc.path().join(name)).unwrap();
+
+        fs::write(etc.path().join("passwd"), passwd).unwrap();
+        fs::write(etc.path().join("group"), group).unwrap();
+        let accepted = add();
+        let once = (read("passwd"), read("group"));
+        assert_added(passwd, &once.0, "alice:x:7:8::/home/alice:/bin/sh\n", accepted);
+        assert_added(group, &once.1, "alice:x:8:\n", accepted);
+        assert_eq!(add(), accepted);
+        assert_eq!((read("passwd"), read("group")), once, "the second start changed something");
+    });
+}
+
+fn assert_added(before: &[u8], after: &[u8], line: &str, accepted: bool) {
+    if before == after {
+        let named =
+            before.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"alice:") || line == b"alice");
+        return assert!(named || !accepted, "nothing was added to {:?}", String::from_utf8_lossy(before));
+    }
+    let end = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
+    assert_eq!(after, [before, end.as_bytes(), line.as_bytes()].concat());
+}
+
+/// Bytes that arrive all at once and in small pieces are the same answer.
+pub fn lsapi_response(data: &[u8]) {
+    let Some((&first, bytes)) = data.split_first() else { return };
+    let whole = decoded(bytes, bytes.len().max(1));
+    let pieces = decoded(bytes, usize::from(first % 16) + 1);
+    assert_eq!(whole, pieces);
+}
+
+/// What an answer says, with its pieces put together.
+#[derive(Debug, Default, PartialEq)]
+struct Answer {
+    heads: Vec<(u16, Vec<Vec<u8>>)>,
+    body: Vec<u8>,
+    stderr: Vec<u8>,
+    others: Vec<String>,
+    error: Option<DecodeError>,
+}
+
+fn decoded(bytes: &[u8], at_once: usize) -> Answer {
+    let (mut decoder, mut answer) = (Decoder::default(), Answer::default());
+    for piece in bytes.chunks(at_once) {
+        let mut piece = piece;
+        while !piece.is_empty() {
+            let space = decoder.space();
+            let length = space.len().min(piece.len());
+            assert!(length > 0, "no room though no event is ready");
+            space[..length].copy_from_slice(&piece[..length]);
+            decoder.filled(length);
+            piece = &piece[length..];
+            if let Err(error) = drain(&mut decoder, &mut answer) {
+                answer.error = Some(error);
+                return answer;
+            }
+        }
+    }
+    answer
+}
+
+fn drain(decoder: &mut Decoder, answer: &mut Answer) -> Result<(), DecodeError> {
+    while let Some(event) = decoder.next()? {
+        match event {
+            Event::Head(head) => {
+                assert!((100..=999).contains(&head.status));
+                answer.heads.push((head.status, head.lines().map(<[u8]>::to_vec).collect()));
+            }
+            Event::Body(piece) => answer.body.extend_from_slice(piece),
+            Event::Stderr(piece) => answer.stderr.extend_from_slice(piece),
+            other => answer.others.push(format!("{other:?}")),
+        }
+    }
+    Ok(())
+}
+
+/// What is understood is written and understood again. Headers of one name are joined on the way,
+/// so it is the second writing that must change nothing.
+pub fn lsapi_request(data: &[u8]) {
+    let written = |packet: &[u8]| {
+        let (request, body) = Request::parse(packet).ok()?;
+        let mut packet = Vec::new();
+        request.encode(body, &mut packet).ok()?;
+        Some(packet)
+    };
+    let Some(once) = written(data) else { return };
+    assert_eq!(written(&once), Some(once.clone()));
+}
+
+/// Whatever value goes in, a reader of PHP's syntax gets it back, and nothing behind it.
+pub fn php_ini(data: &[u8]) {
+    let value = String::from_utf8_lossy(data);
+    assert_eq!(read_quoted(&php_ini::quoted(&value)), value);
+}
+
+/// A model of PHP's ini scanner for what the writer uses: adjacent strings are joined, single quotes
+/// are raw, double ones are accepted only without what PHP would expand or unescape.
+fn read_quoted(text: &str) -> String {
+    let mut value = String::new();
+    let mut rest = text;
+    while let Some(quote @ ('\'' | '"')) = rest.chars().next() {
+        let (inner, after) = rest[1..].split_once(quote).expect("a string that is not closed");
+        assert!(quote == '\'' || !inner.contains(['$', '\\']), "PHP would expand {inner:?}");
+        value.push_str(inner);
+        rest = after;
+    }
+    assert!(rest.is_empty(), "outside of quotes: {rest:?}");
+    value
+}
