@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use support::{docker, made, text};
@@ -108,7 +108,6 @@ fn a_tighter_parent_wins() {
 /// A cgroup with a memory limit, in which the engine makes those of containers.
 struct Parent {
     name: String,
-    directory: PathBuf,
 }
 
 impl Parent {
@@ -118,13 +117,16 @@ impl Parent {
         let directory = Path::new("/sys/fs/cgroup/memory").join(&name[1..]);
         fs::create_dir(&directory).unwrap();
         fs::write(directory.join("memory.limit_in_bytes"), bytes).unwrap();
-        Self { name, directory }
+        Self { name }
     }
 }
 
 impl Drop for Parent {
+    /// The engine made it in the other hierarchies too.
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.directory);
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap() {
+            let _ = fs::remove_dir(hierarchy.unwrap().path().join(&self.name[1..]));
+        }
     }
 }
 
