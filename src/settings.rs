@@ -151,3 +151,6 @@ fn read_site(reader: &mut Reader, started_as: StartedAs) -> Option<Site> {
 pub fn read_log(environment: &Environment, site_file: &SiteFile) -> LogSettings {
     Reader::new(environment, site_file).log()
 }
+
+#[cfg(test)]
+mod tests;

@@ -171,9 +171,9 @@ impl<'a> Reader<'a> {
             if !ours || name.starts_with(variable::INI_PREFIX) || known.contains(&name.as_str()) {
                 continue;
             }
-            let nearest = known
-                .iter()
-                .max_by(|a, b| strsim::jaro_winkler(&name, a).total_cmp(&strsim::jaro_winkler(&name, b)));
+            let likeness =
+                |known: &str| strsim::jaro_winkler(&name.to_ascii_uppercase(), &known.to_ascii_uppercase());
+            let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
             let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
             self.warnings
                 .push(format!("{} is not a known setting and is ignored{hint}", name.escape_debug()));

@@ -1,0 +1,272 @@
+use std::path::Path;
+
+use super::*;
+
+const ROOT: StartedAs = StartedAs { uid: 0, gid: 0 };
+const SITE: [(&str, &str); 2] = [("user", "alice"), ("uid", "61045")];
+
+fn outcome(environment: &[(&str, &str)], file: &str, started_as: StartedAs) -> Result<Settings, Vec<String>> {
+    let file = SiteFile::parse(Path::new("/site.ini"), file).unwrap();
+    read(&environment.iter().copied().collect(), &file, started_as)
+}
+
+/// alice's site with more variables.
+fn alice(more: &[(&str, &str)]) -> Settings {
+    outcome(&[&SITE, more].concat(), "", ROOT).unwrap()
+}
+
+fn faults(environment: &[(&str, &str)]) -> Vec<String> {
+    outcome(environment, "", ROOT).unwrap_err()
+}
+
+/// Every combination of the six places that can name the number of children, each of them set,
+/// blank or absent: the strongest that is set wins, and the others are told in their order.
+#[test]
+fn precedence() {
+    const NAMES: [&str; 3] = ["PHP_LSAPI_CHILDREN", "LSAPI_CHILDREN", "FPM_MAX_CHILDREN"];
+    const VALUES: [&str; 6] = ["11", "12", "13", "21", "22", "23"];
+    for combination in 0..3_usize.pow(6) {
+        let state = |place: usize| combination / 3_usize.pow(place as u32) % 3;
+        let text = |place: usize| if state(place) == 1 { VALUES[place] } else { " " };
+        let mentioned = |place: &usize| state(*place) != 0;
+        let environment: Vec<_> = (0..3).filter(mentioned).map(|at| (NAMES[at], text(at))).collect();
+        let file: String =
+            (3..6).filter(mentioned).map(|at| format!("{} = {}\n", NAMES[at - 3], text(at))).collect();
+
+        let settings = outcome(&[&SITE, &environment[..]].concat(), &file, ROOT).unwrap();
+        let expected: Vec<_> = (0..6).filter(|place| state(*place) == 1).collect();
+        let place = |at: usize| if at < 3 { "the environment" } else { "/site.ini" };
+        match (expected.split_first(), settings.options.children) {
+            (None, None) => {}
+            (Some((winner, losers)), Some(children)) => {
+                assert_eq!(children.value.to_string(), VALUES[*winner]);
+                assert_eq!(children.source, format!("{} from {}", NAMES[winner % 3], place(*winner)));
+                let lost =
+                    losers.iter().map(|at| format!("{}={} from {}", NAMES[at % 3], VALUES[*at], place(*at)));
+                assert_eq!(children.lost, lost.collect::<Vec<_>>());
+            }
+            (expected, found) => panic!("{environment:?} {file:?}: {expected:?}, {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_identity_can_come_from_the_site_file() {
+    let file = "user = bob\nuid = 7\ngid = 8\ndomain = b.example\n";
+    let site = outcome(&[("user", "alice"), ("uid", "")], file, ROOT).unwrap().site;
+    let identity = (site.user.as_str(), site.uid.as_raw(), site.gid.as_raw());
+    assert_eq!(identity, ("alice", 7, 8));
+    assert_eq!(site.domain.unwrap().as_str(), "b.example");
+}
+
+/// Blank is unset, whatever the variable: the settings are those of a site that names nothing.
+#[test]
+fn blank_is_unset() {
+    for blank in ["", " ", "\t\n "] {
+        let names = variable::rows().into_iter().flat_map(|row| row.names).copied();
+        let blanks: Vec<_> = names.filter(|name| !SITE.iter().any(|(set, _)| set == name)).collect();
+        let blanks: Vec<_> = blanks.into_iter().map(|name| (name, blank)).collect();
+        assert_eq!(alice(&blanks), alice(&[]), "{blank:?}");
+    }
+    assert_eq!(faults(&[("user", " "), ("uid", "")]).len(), 2);
+}
+
+#[test]
+fn the_defaults_are_the_contracts() {
+    let Options { extra_children, worker_estimate_mib, opcache_memory_mib, opcache_max_files, .. } =
+        alice(&[]).options;
+    let numbers = [extra_children, worker_estimate_mib, opcache_memory_mib, opcache_max_files];
+    assert_eq!(numbers.map(|number| number.value), [0, 130, 64, 8000]);
+    let options = alice(&[]).options;
+    let idle = [options.max_idle_children, options.max_idle, options.max_requests, options.max_process_time];
+    assert_eq!(idle.map(|number| number.value), [2, 60, 500, 300]);
+    assert_eq!((options.mem_soft_mib.value, options.mem_hard_mib.value), (1024, 1500));
+    assert_eq!(options.listen.value.to_string(), "0.0.0.0:9000");
+    assert!(options.user_ini.value && options.no_new_privs && options.site_link && !options.take_ownership);
+    assert_eq!((options.children, options.memory_mib, options.avoid_fork, options.lsphp), Default::default());
+    assert_eq!(alice(&[]).warnings, [""; 0]);
+}
+
+#[test]
+fn numbers_out_of_range_are_clamped_with_a_warning() {
+    type Get = fn(&Options) -> u32;
+    let table: [(&str, &str, Get, u32); 14] = [
+        ("PHP_LSAPI_CHILDREN", "1", |o| o.children.as_ref().unwrap().value, 2),
+        ("PHP_LSAPI_CHILDREN", "10001", |o| o.children.as_ref().unwrap().value, 10_000),
+        ("FPM_MAX_CHILDREN", "-5", |o| o.children.as_ref().unwrap().value, 2),
+        ("LSPHP_WORKER_ESTIMATE_MB", "15", |o| o.worker_estimate_mib.value, 16),
+        ("LSPHP_WORKER_ESTIMATE_MB", "4097", |o| o.worker_estimate_mib.value, 4096),
+        ("OPCACHE_MEMORY_MB", "7", |o| o.opcache_memory_mib.value, 8),
+        ("OPCACHE_MEMORY_MB", "4294967297", |o| o.opcache_memory_mib.value, 4096),
+        ("OPCACHE_MAX_FILES", "199", |o| o.opcache_max_files.value, 200),
+        ("OPCACHE_MAX_FILES", "1000001", |o| o.opcache_max_files.value, 1_000_000),
+        ("LSAPI_EXTRA_CHILDREN", "-1", |o| o.extra_children.value, 0),
+        ("CAC_MEMORY_MB", "18446744073709551617", |o| o.memory_mib.as_ref().unwrap().value, 16_777_216),
+        ("LSAPI_MAX_IDLE", "0", |o| o.max_idle.value, 1),
+        ("LSPHP_MEM_HARD_MB", "-170141183460469231731687303715884105729", |o| o.mem_hard_mib.value, 0),
+        ("LSAPI_MAX_PROCESS_TIME", "86401", |o| o.max_process_time.value, 86_400),
+    ];
+    for (name, value, get, expected) in table {
+        let settings = alice(&[(name, value)]);
+        assert_eq!(get(&settings.options), expected, "{name}={value}");
+        assert!(
+            matches!(&settings.warnings[..], [line] if line.contains(name) && line.contains(&expected.to_string())),
+            "{name}={value}: {:?}",
+            settings.warnings
+        );
+    }
+    assert_eq!(alice(&[("OPCACHE_MEMORY_MB", "8"), ("OPCACHE_MAX_FILES", "1000000")]).warnings, [""; 0]);
+}
+
+#[test]
+fn all_faults_at_once_one_line_each() {
+    let wrong = [
+        ("user", "a/b"),
+        ("uid", "-1"),
+        ("gid", "0"),
+        ("domain", "../etc"),
+        ("PHP_LSAPI_CHILDREN", "many"),
+        ("OPCACHE_MEMORY_MB", "64M"),
+        ("LSAPI_AVOID_FORK", "2G"),
+        ("LSPHP_ENABLE_USER_INI", "maybe"),
+        ("CAC_LISTEN", "9000"),
+        ("CAC_LSPHP", "bin/lsphp"),
+        ("CAC_NO_NEW_PRIVS", "2"),
+        ("CAC_INI_error_log", "/tmp/x"),
+        ("CAC_LOG", "loud"),
+        ("CAC_LOG_FORMAT", "xml"),
+    ];
+    let faults = faults(&wrong);
+    assert_eq!(faults.len(), wrong.len(), "{faults:#?}");
+    for (name, value) in wrong {
+        let told = |fault: &&String| fault.starts_with(name) && !fault.contains('\n');
+        let fault = faults.iter().find(told).unwrap_or_else(|| panic!("{name}: {faults:#?}"));
+        assert!(fault.contains(value) || name.starts_with("CAC_INI_"), "{fault}");
+    }
+}
+
+/// A loser that is wrong does no harm, a winner that is wrong is not replaced by a loser.
+#[test]
+fn only_the_winner_is_judged() {
+    let children = alice(&[("PHP_LSAPI_CHILDREN", "7"), ("LSAPI_CHILDREN", "x")]).options.children.unwrap();
+    assert_eq!(children.value, 7);
+    let wrong = [("PHP_LSAPI_CHILDREN", "x"), ("LSAPI_CHILDREN", "7")];
+    assert_eq!(faults(&[&SITE, &wrong[..]].concat()).len(), 1);
+}
+
+#[test]
+fn switches() {
+    for (value, expected) in [("1", true), ("on", true), ("YES", true), ("True", true)].into_iter().chain([
+        ("0", false),
+        ("off", false),
+        ("No", false),
+        ("false", false),
+    ]) {
+        assert_eq!(alice(&[("LSPHP_ENABLE_USER_INI", value)]).options.user_ini.value, expected, "{value}");
+    }
+}
+
+#[test]
+fn avoid_fork_ends_below_two_gigabytes() {
+    for value in ["0", "200M", "1G", "2047M", "2147483647"] {
+        let settings = alice(&[("LSAPI_AVOID_FORK", value)]);
+        assert_eq!(settings.options.avoid_fork.unwrap().value, value);
+        assert_eq!(settings.warnings.len(), 1, "{value}");
+    }
+    for value in ["2G", "2048M", "2147483648", "17179869184G", "-1", "lots"] {
+        assert_eq!(faults(&[&SITE[..], &[("LSAPI_AVOID_FORK", value)]].concat()).len(), 1, "{value}");
+    }
+}
+
+#[test]
+fn directives_by_name() {
+    let settings = alice(&[
+        ("CAC_INI_memory_limit", "256M"),
+        ("CAC_INI_opcache__revalidate_freq", "2"),
+        ("CAC_INI_blank", " "),
+        ("CAC_INI_session.name", "S"),
+    ]);
+    let directives: Vec<_> = settings
+        .options
+        .directives
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.value.as_str()))
+        .collect();
+    let expected = [("memory_limit", "256M"), ("opcache.revalidate_freq", "2"), ("session.name", "S")];
+    assert_eq!(directives, expected);
+    assert_eq!(settings.warnings, [""; 0]);
+
+    let refused = [
+        ("CAC_INI_", "x", "letters"),
+        ("CAC_INI_a b", "x", "letters"),
+        ("CAC_INI_a=b", "x", "letters"),
+        ("CAC_INI_a\nb", "x", "letters"),
+        ("CAC_INI_none", "x", "ini syntax"),
+        ("CAC_INI_error_log", "x", "error.log"),
+        ("CAC_INI_auto_prepend_file", "x", "normaliser"),
+        ("CAC_INI_opcache__memory_consumption", "1", "OPCACHE_MEMORY_MB"),
+        ("CAC_INI_opcache.memory_consumption", "1", "OPCACHE_MEMORY_MB"),
+        ("CAC_INI_opcache__max_accelerated_files", "1", "OPCACHE_MAX_FILES"),
+    ];
+    for (name, value, way_out) in refused {
+        let faults = faults(&[&SITE[..], &[(name, value)]].concat());
+        assert!(
+            matches!(&faults[..], [line] if line.contains(way_out) && !line.contains('\n')),
+            "{faults:?}"
+        );
+    }
+}
+
+#[test]
+fn unknown_names_get_the_nearest_known_one() {
+    for (name, nearest) in [
+        ("CAC_LSTEN", "CAC_LISTEN"),
+        ("CAC_LOGFORMAT", "CAC_LOG_FORMAT"),
+        ("CAC_MEMORY", "CAC_MEMORY_MB"),
+        ("CAC_NO_NEW_PRIV", "CAC_NO_NEW_PRIVS"),
+        ("CAC_SITELINK", "CAC_SITE_LINK"),
+        ("CAC_lsphp", "CAC_LSPHP"),
+    ] {
+        let warnings = alice(&[(name, "1")]).warnings;
+        let expected = format!("did you mean {nearest}?");
+        assert!(
+            matches!(&warnings[..], [line] if line.starts_with(name) && line.ends_with(&expected)),
+            "{warnings:?}"
+        );
+    }
+    // Anybody's own variables are nobody's mistake, but in the site file nothing else belongs.
+    assert_eq!(alice(&[("PHP_LSAPI_CHILDRE", "1"), ("DB_PASSWORD", "x")]).warnings, [""; 0]);
+    let warnings = outcome(&SITE, "OPCACHE_MEMORY = 64\n", ROOT).unwrap().warnings;
+    assert!(matches!(&warnings[..], [line] if line.contains("OPCACHE_MEMORY_MB")), "{warnings:?}");
+}
+
+#[test]
+fn the_idle_time_that_stops_containers_is_removed_with_a_warning() {
+    let warnings = alice(&[("LSAPI_PGRP_MAX_IDLE", "60")]).warnings;
+    assert!(matches!(&warnings[..], [line] if line.contains("removed")), "{warnings:?}");
+}
+
+#[test]
+fn a_non_root_start_takes_its_own_ids_where_none_are_named() {
+    let started_as = |uid, gid| StartedAs { uid, gid };
+    let ids = |environment: &[(&str, &str)], started| {
+        let site = outcome(&[&[("user", "alice")], environment].concat(), "", started)?.site;
+        Ok::<_, Vec<String>>((site.uid.as_raw(), site.gid.as_raw()))
+    };
+    assert_eq!(ids(&[], started_as(7, 8)), Ok((7, 8)));
+    assert_eq!(ids(&[("uid", "9")], started_as(7, 8)), Ok((9, 8)));
+    assert_eq!(ids(&[("gid", "9")], started_as(7, 8)), Ok((7, 9)));
+    assert!(ids(&[], started_as(7, 0)).is_err(), "root's group");
+    assert!(ids(&[("uid", "0")], started_as(7, 8)).is_err());
+    assert!(ids(&[], ROOT).is_err());
+    assert_eq!(ids(&[("uid", "9")], ROOT), Ok((9, 9)));
+    assert_eq!(ids(&[("uid", "9"), ("gid", "10")], ROOT), Ok((9, 10)));
+}
+
+#[test]
+fn the_log_is_as_asked_for_even_when_all_else_is_wrong() {
+    let environment: Environment = [("CAC_LOG", "warn"), ("CAC_LOG_FORMAT", "json")].into_iter().collect();
+    let log = read_log(&environment, &SiteFile::default());
+    let expected = LogSettings { level: tracing::level_filters::LevelFilter::WARN, json: true };
+    assert_eq!(log, expected);
+}
