@@ -2,6 +2,7 @@
 
 mod exec;
 mod generate;
+mod healthcheck;
 mod help;
 mod plan;
 mod request;
@@ -28,6 +29,8 @@ enum Command {
     Run,
     /// Print what a start would do and why, and do nothing
     Plan(plan::PlanArgs),
+    /// Tell whether the site can serve, without disturbing it
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Send one LSAPI request and show the answer as curl would
     Request(request::RequestArgs),
     /// Run a command as the site user, with the site's environment and ini
@@ -47,7 +50,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         complain(format_args!("internal error: {panic}; please report it"))
     }));
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    std::panic::catch_unwind(|| dispatch(arguments)).unwrap_or(Exit::Internal)
+    let is_healthcheck = arguments.get(1).is_some_and(|command| command == "healthcheck");
+    match std::panic::catch_unwind(|| dispatch(arguments)).unwrap_or(Exit::Internal) {
+        // Docker knows 0 and 1 only.
+        exit if is_healthcheck && exit != Exit::Success => Exit::Unhealthy,
+        exit => exit,
+    }
 }
 
 fn dispatch(arguments: Vec<OsString>) -> Exit {
@@ -62,6 +70,7 @@ fn dispatch(arguments: Vec<OsString>) -> Exit {
     match cli.command {
         None | Some(Command::Run) => run::run(),
         Some(Command::Plan(arguments)) => plan::run(&arguments),
+        Some(Command::Healthcheck(arguments)) => healthcheck::run(&arguments),
         Some(Command::Request(arguments)) => request::run(&arguments),
         Some(Command::Exec(arguments)) => exec::run(&arguments),
         Some(Command::Completions(arguments)) => generate::completions(&arguments),

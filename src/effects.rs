@@ -51,6 +51,7 @@ fn apply(privileged: &Privileged, plan: &Plan, effect: &RootEffect) -> Result<()
     match effect {
         RootEffect::MakeRuntimeDirectories { path } => runtime::make_directories(privileged, path),
         RootEffect::WriteNormaliser { path } => runtime::write_normaliser(path),
+        RootEffect::WritePing { path } => runtime::write_ping(path),
         RootEffect::WriteIni { path } => runtime::write(path, plan.ini.render().as_bytes()),
         RootEffect::WriteRunRecord { path } => runtime::write_run_record(path, plan),
         RootEffect::AddAccount { user, uid, gid, home } => accounts::add(

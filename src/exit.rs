@@ -8,6 +8,8 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done.
     Success = 0,
+    /// The site is not healthy; `healthcheck` knows no other failure.
+    Unhealthy = 1,
     /// The command line is wrong (`EX_USAGE`).
     Usage = 64,
     /// A defect of this program (`EX_SOFTWARE`).
@@ -25,8 +27,9 @@ pub enum Exit {
 }
 
 impl Exit {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Success,
+        Self::Unhealthy,
         Self::Usage,
         Self::Internal,
         Self::System,
@@ -40,6 +43,7 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Success => "done",
+            Self::Unhealthy => "healthcheck: the site is not healthy, or the check itself failed",
             Self::Usage => "the command line is wrong",
             Self::Internal => "an internal error: please report it",
             Self::System => "an effect on the system failed",

@@ -17,6 +17,7 @@ pub mod cli;
 pub mod decision;
 pub mod effects;
 pub mod exit;
+pub mod health;
 pub mod logging;
 pub mod lsapi;
 pub mod lsphp;

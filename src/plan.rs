@@ -14,7 +14,7 @@ mod text;
 use serde::Serialize;
 
 pub use self::address_space::AddressSpace;
-pub use self::effects::{Effects, RootEffect, SiteUserEffect};
+pub use self::effects::{Effects, PING_SCRIPT, RUN_RECORD, RUNTIME_DIRECTORY, RootEffect, SiteUserEffect};
 pub use self::exec::{ChildEnvironment, ExecPlan};
 pub use self::memory::MemoryPlan;
 use self::php_ini::IniPlan;

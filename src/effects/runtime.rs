@@ -1,7 +1,7 @@
 //! `/run/cac-lsphp`: made anew at every start, each file whole or not at all.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::stat::Mode;
@@ -17,6 +17,9 @@ use crate::tree::{Directory, Name, NotAName};
 /// The script that PHP runs before each of the site's.
 const NORMALISER: &str = include_str!("../../ini/cac-lsphp-normalize.php");
 
+/// The script that `healthcheck --deep` asks for.
+const PING: &str = include_str!("../../ini/cac-lsphp-ping.php");
+
 const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
 
 const WAY_OUT: &str = "/run must be writable: mount a tmpfs there";
@@ -31,6 +34,8 @@ struct RunRecord<'a> {
     /// The process's start in clock ticks since boot, field 22 of `/proc/PID/stat`: tells it from
     /// a later process with the same pid.
     start_ticks: u64,
+    /// Where `pid` counts, such as `pid:[4026531836]`.
+    pid_namespace: PathBuf,
     plan: &'a Plan,
 }
 
@@ -65,16 +70,22 @@ pub fn write_normaliser(path: &Path) -> Result<(), EffectError> {
     write(path, NORMALISER.as_bytes())
 }
 
+pub fn write_ping(path: &Path) -> Result<(), EffectError> {
+    write(path, PING.as_bytes())
+}
+
 pub fn write_run_record(path: &Path, plan: &Plan) -> Result<(), EffectError> {
+    let unreadable =
+        |path: &str, cause: String| EffectError::failed("reading", Path::new(path), cause, "mount /proc");
     let record = RunRecord {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION"),
         started_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()),
         start_ticks: Stat::from_file("/proc/self/stat")
-            .map_err(|cause| {
-                EffectError::failed("reading", Path::new("/proc/self/stat"), cause, "mount /proc")
-            })?
+            .map_err(|cause| unreadable("/proc/self/stat", cause.to_string()))?
             .starttime,
+        pid_namespace: std::fs::read_link("/proc/self/ns/pid")
+            .map_err(|cause| unreadable("/proc/self/ns/pid", cause.to_string()))?,
         plan,
     };
     let json = serde_json::to_vec_pretty(&record).map_err(|cause| failed("writing", path, cause.into()))?;

@@ -15,6 +15,9 @@ pub const RUNTIME_DIRECTORY: &str = "/run/cac-lsphp";
 /// What `healthcheck` and operators read: pid, version, start time, plan.
 pub const RUN_RECORD: &str = "/run/cac-lsphp/run.json";
 
+/// What `healthcheck --deep` asks lsphp for.
+pub const PING_SCRIPT: &str = "/run/cac-lsphp/cac-lsphp-ping.php";
+
 /// Directories below the home, each after its parent.
 pub const SITE_DIRECTORIES: [&str; 3] = ["public_html", "logs", "logs/php-fpm"];
 
@@ -34,6 +37,9 @@ pub enum RootEffect {
         path: PathBuf,
     },
     WriteNormaliser {
+        path: PathBuf,
+    },
+    WritePing {
         path: PathBuf,
     },
     WriteIni {
@@ -96,6 +102,7 @@ fn root_effects(site: &Site, options: &Options, ini: &IniPlan) -> Vec<RootEffect
     let mut effects = vec![
         RootEffect::MakeRuntimeDirectories { path: RUNTIME_DIRECTORY.into() },
         RootEffect::WriteNormaliser { path: php_ini::NORMALISER.into() },
+        RootEffect::WritePing { path: PING_SCRIPT.into() },
         RootEffect::WriteIni { path: PathBuf::from(&ini.path) },
         RootEffect::WriteRunRecord { path: RUN_RECORD.into() },
         RootEffect::AddAccount { user: site.user.clone(), uid, gid, home: home.clone() },
@@ -158,9 +165,10 @@ impl fmt::Display for RootEffect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MakeRuntimeDirectories { path } => write!(f, "make {} and its php.d", path.display()),
-            Self::WriteNormaliser { path } | Self::WriteIni { path } | Self::WriteRunRecord { path } => {
-                write!(f, "write {}", path.display())
-            }
+            Self::WriteNormaliser { path }
+            | Self::WritePing { path }
+            | Self::WriteIni { path }
+            | Self::WriteRunRecord { path } => write!(f, "write {}", path.display()),
             Self::AddAccount { user, uid, gid, .. } => {
                 write!(f, "name {user} {uid}:{gid} in /etc/passwd and /etc/group if missing")
             }

@@ -1,0 +1,63 @@
+//! `cac-lsphp healthcheck`: the image's HEALTHCHECK. It ends with 0 or 1 whatever happens.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::exit::Exit;
+use crate::health::{self, Extent, Reason, Report};
+use crate::lsapi::Deadline;
+use crate::sys;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit code 0: healthy, which a site with all workers busy is. 1: anything else, and one line why.
+
+By default lsphp notices nothing: no connection is made, no worker taken. Right for HEALTHCHECK and for a
+liveness probe. --deep has PHP run a script, over a worker: right for a readiness probe.")]
+pub struct HealthcheckArgs {
+    /// Connect to lsphp too; takes a worker
+    #[arg(long)]
+    connect: bool,
+    /// Have PHP run the built-in ping script too; takes a worker
+    #[arg(long)]
+    deep: bool,
+    /// How long all of it may take, such as 500ms or 3s
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = super::timeout::parse)]
+    timeout: Duration,
+    /// Text for people, or JSON for machines
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Checks the site and says what was found.
+pub fn run(arguments: &HealthcheckArgs) -> Exit {
+    let last_words = rendered(&Report::unhealthy(Reason::Late), arguments.format);
+    // A file system that hangs, a machine that swaps: whatever the check waits for, it ends in time.
+    if let Err(error) = sys::exit_after(arguments.timeout, last_words, Exit::Unhealthy as i32) {
+        super::complain(format_args!("setting a timer: {error}; the check goes on without it"));
+    }
+    let extent = Extent { connect: arguments.connect, deep: arguments.deep };
+    // A tenth less, so that a step that is late can still say which one it is.
+    let deadline = Deadline::after(arguments.timeout - arguments.timeout / 10);
+    let report = health::check(Path::new("/"), extent, deadline);
+    // The verdict is in the exit code too, so nobody has to take the text.
+    let _ = std::io::stdout().write_all(&rendered(&report, arguments.format));
+    if report.is_healthy() { Exit::Success } else { Exit::Unhealthy }
+}
+
+fn rendered(report: &Report, format: Format) -> Vec<u8> {
+    let text = match format {
+        Format::Text => report.to_string(),
+        Format::Json => serde_json::to_string(report).unwrap_or_else(|_| report.to_string()),
+    };
+    format!("{text}\n").into_bytes()
+}

@@ -1,0 +1,43 @@
+//! Asks the kernel for listening sockets over netlink: what it takes does not grow with the number
+//! of connections, and any user may ask.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+
+use super::listener::{Family, Listener};
+use super::sock_diag::{self, Message};
+
+/// The kernel fills at most this much at once (NLMSG_GOODSIZE, before a reader has asked for more).
+const ANSWER: usize = 8 << 10;
+
+/// Hands every listening socket of `family` to `see` until that has seen enough.
+pub(super) fn listeners(family: Family, see: &mut dyn FnMut(Listener) -> ControlFlow<()>) -> io::Result<()> {
+    let protocol = SockProtocol::NetlinkSockDiag;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+    send(socket.as_raw_fd(), &sock_diag::request(family), MsgFlags::empty())?;
+    let mut buffer = [0; ANSWER];
+    loop {
+        // The kernel answers while it is asked, so there is nothing to wait for.
+        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)?;
+        let mut bytes = buffer.get(..length).unwrap_or_default();
+        if bytes.is_empty() {
+            return Err(Errno::EBADMSG.into());
+        }
+        while !bytes.is_empty() {
+            match sock_diag::take_message(&mut bytes).map_err(io::Error::other)? {
+                Message::Listener(listener) => {
+                    if see(listener).is_break() {
+                        return Ok(());
+                    }
+                }
+                Message::Other => {}
+                Message::Done => return Ok(()),
+                Message::Error(errno) => return Err(io::Error::from_raw_os_error(errno)),
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What a check found, as one line for people or as JSON.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::Reason;
+use super::listener::Queue;
+use crate::cgroup::Events;
+
+/// The verdict, and everything that was learned on the way to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    pub verdict: Result<(), Reason>,
+    /// lsphp's pid, once it is known to be lsphp's.
+    pub pid: Option<u32>,
+    pub workers: Option<Workers>,
+    pub queue: Option<Queue>,
+    pub events: Events,
+    /// How long a connect took, if that was asked for.
+    pub connect: Option<Duration>,
+    pub answer: Option<Answer>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Workers {
+    pub running: usize,
+    pub limit: u32,
+}
+
+/// What PHP said to the ping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub time: Duration,
+    /// PHP's version.
+    pub php: String,
+}
+
+impl Report {
+    /// Nothing is known but the verdict.
+    pub fn unhealthy(reason: Reason) -> Self {
+        let events = Events { oom_kills: None, forks_refused: None };
+        Self {
+            verdict: Err(reason),
+            pid: None,
+            workers: None,
+            queue: None,
+            events,
+            connect: None,
+            answer: None,
+        }
+    }
+
+    pub fn is_healthy(&self) -> bool {
+        self.verdict.is_ok()
+    }
+
+    /// What a healthy site has, in the order of the line.
+    fn facts(&self) -> Vec<String> {
+        let mut facts = Vec::new();
+        facts.extend(self.pid.map(|pid| format!("lsphp {pid}")));
+        facts.extend(self.workers.map(|workers| format!("{} workers of {}", workers.running, workers.limit)));
+        facts.extend(self.queue.map(|queue| format!("queue {} of {}", queue.length, queue.limit)));
+        facts.extend(self.connect.map(|time| format!("connected in {:.1} ms", milliseconds(time))));
+        facts.extend(self.answer.as_ref().map(|answer| {
+            let Answer { status, time, php } = answer;
+            format!("answer {status} in {:.1} ms from PHP {php}", milliseconds(*time))
+        }));
+        facts
+    }
+
+    /// What hurts beside the verdict.
+    fn troubles(&self) -> Vec<String> {
+        let count = |number: Option<u64>| number.filter(|number| *number > 0);
+        let mut troubles = Vec::new();
+        if self.is_saturated() {
+            troubles.push("saturated".to_owned());
+        }
+        troubles.extend(count(self.events.oom_kills).map(|number| format!("OOM kills {number}")));
+        troubles.extend(
+            count(self.events.forks_refused).map(|number| format!("forks refused by pids.max {number}")),
+        );
+        troubles
+    }
+
+    fn is_saturated(&self) -> bool {
+        self.queue.is_some_and(Queue::is_saturated)
+    }
+}
+
+/// `healthy: lsphp 1, 5 workers of 7, queue 0 of 10`, or `unhealthy: stopped: …`.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.verdict {
+            Ok(()) => write!(f, "healthy: {}", [self.facts(), self.troubles()].concat().join(", ")),
+            Err(reason) => {
+                let troubles = self.troubles();
+                let aside =
+                    if troubles.is_empty() { String::new() } else { format!(" ({})", troubles.join(", ")) };
+                // One line, whatever a name or a message of the system's holds.
+                let line = format!("unhealthy: {reason}{aside}");
+                f.write_str(&line.replace(|character: char| character.is_control(), " "))
+            }
+        }
+    }
+}
+
+/// The shape that the README documents.
+#[derive(Serialize)]
+struct Json<'a> {
+    healthy: bool,
+    reason: Option<&'static str>,
+    message: String,
+    pid: Option<u32>,
+    workers: Option<Workers>,
+    queue: Option<Queue>,
+    saturated: bool,
+    oom_kills: Option<u64>,
+    forks_refused: Option<u64>,
+    connect_ms: Option<f64>,
+    answer: Option<AnswerJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct AnswerJson<'a> {
+    status: u16,
+    ms: f64,
+    php: &'a str,
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Json {
+            healthy: self.is_healthy(),
+            reason: self.verdict.as_ref().err().map(Reason::name),
+            message: self.to_string(),
+            pid: self.pid,
+            workers: self.workers,
+            queue: self.queue,
+            saturated: self.is_saturated(),
+            oom_kills: self.events.oom_kills,
+            forks_refused: self.events.forks_refused,
+            connect_ms: self.connect.map(milliseconds),
+            answer: self.answer.as_ref().map(|answer| AnswerJson {
+                status: answer.status,
+                ms: milliseconds(answer.time),
+                php: &answer.php,
+            }),
+        }
+        .serialize(serializer)
+    }
+}
+
+/// To the microsecond.
+fn milliseconds(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn healthy() -> Report {
+        Report {
+            verdict: Ok(()),
+            pid: Some(1),
+            workers: Some(Workers { running: 5, limit: 7 }),
+            queue: Some(Queue { length: 0, limit: 10 }),
+            events: Events { oom_kills: Some(0), forks_refused: Some(0) },
+            connect: None,
+            answer: None,
+        }
+    }
+
+    fn in_trouble() -> Report {
+        Report {
+            queue: Some(Queue { length: 11, limit: 10 }),
+            events: Events { oom_kills: Some(2), forks_refused: Some(3) },
+            connect: Some(Duration::from_micros(240)),
+            answer: Some(Answer { status: 200, time: Duration::from_micros(1750), php: "8.2.29".into() }),
+            ..healthy()
+        }
+    }
+
+    #[test]
+    fn one_line_for_people() {
+        assert_eq!(healthy().to_string(), "healthy: lsphp 1, 5 workers of 7, queue 0 of 10");
+        assert_eq!(
+            in_trouble().to_string(),
+            "healthy: lsphp 1, 5 workers of 7, queue 11 of 10, connected in 0.2 ms, answer 200 in 1.8 ms \
+             from PHP 8.2.29, saturated, OOM kills 2, forks refused by pids.max 3"
+        );
+        let comm = "a\nb\u{1b}".to_owned();
+        let report = Report { verdict: Err(Reason::NotLsphp { pid: 7, comm }), ..in_trouble() };
+        let line = report.to_string();
+        assert!(line.starts_with("unhealthy: not lsphp: process 7 is "), "{line}");
+        assert!(line.ends_with(" (saturated, OOM kills 2, forks refused by pids.max 3)"), "{line}");
+        assert!(!line.contains(char::is_control), "{line}");
+    }
+
+    #[test]
+    fn the_documented_json() {
+        let expected = json!({
+            "healthy": true, "reason": null,
+            "message": "healthy: lsphp 1, 5 workers of 7, queue 0 of 10",
+            "pid": 1, "workers": {"running": 5, "limit": 7}, "queue": {"length": 0, "limit": 10}, "saturated": false,
+            "oom_kills": 0, "forks_refused": 0, "connect_ms": null, "answer": null
+        });
+        assert_eq!(serde_json::to_value(healthy()).unwrap(), expected);
+
+        let json = serde_json::to_value(in_trouble()).unwrap();
+        assert_eq!(json["answer"], json!({"status": 200, "ms": 1.75, "php": "8.2.29"}));
+        assert_eq!((&json["saturated"], &json["connect_ms"]), (&json!(true), &json!(0.24)));
+
+        let json = serde_json::to_value(Report::unhealthy(Reason::Stopped { pid: 1 })).unwrap();
+        assert_eq!((&json["healthy"], &json["reason"]), (&json!(false), &json!("stopped")));
+        assert_eq!((&json["pid"], &json["oom_kills"]), (&json!(null), &json!(null)));
+    }
+}
