@@ -12,11 +12,11 @@ mod mounts;
 mod path;
 mod pids;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use files::KernelFiles;
+use files::{KernelFiles, keyed_number};
 use hierarchy::Hierarchies;
 
 /// What the kernel allows this process.
@@ -51,7 +51,7 @@ pub struct PidsLimit {
 }
 
 /// What the kernel refused or took from the processes of this container since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Events {
     /// Processes killed for lack of memory; `None`: the kernel does not say.
     pub oom_kills: Option<u64>,
@@ -79,13 +79,32 @@ pub fn detect(root: &Path) -> Limits {
     Limits { memory, lost, mem_total, pids, warnings: files.into_warnings() }
 }
 
-/// Counts what went wrong in this process's own cgroup, reading below `root` (`/` in production).
-pub fn events(root: &Path) -> Events {
-    let mut files = KernelFiles::below(root);
-    let hierarchies = Hierarchies::resolve(&mut files);
-    Events {
-        oom_kills: hierarchies.memory.and_then(|hierarchy| memory::oom_kills(&files, &hierarchy)),
-        forks_refused: hierarchies.pids.and_then(|hierarchy| pids::forks_refused(&files, &hierarchy)),
+/// The files that count what went wrong in this process's own cgroup, relative to the root. Where
+/// they are does not change while the process runs, and finding it takes longer than reading them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventFiles {
+    oom_kills: Option<PathBuf>,
+    forks_refused: Option<PathBuf>,
+}
+
+impl EventFiles {
+    /// Finds them below `root` (`/` in production).
+    pub fn find(root: &Path) -> Self {
+        let hierarchies = Hierarchies::resolve(&mut KernelFiles::below(root));
+        Self {
+            oom_kills: hierarchies.memory.as_ref().and_then(memory::events_file),
+            forks_refused: hierarchies.pids.as_ref().and_then(pids::events_file),
+        }
+    }
+
+    /// Reads them below `root`.
+    pub fn read(&self, root: &Path) -> Events {
+        let files = KernelFiles::below(root);
+        let count = |file: &Option<PathBuf>, key| keyed_number(&files.read(file.as_deref()?).ok()?, key);
+        Events {
+            oom_kills: count(&self.oom_kills, "oom_kill"),
+            forks_refused: count(&self.forks_refused, "max"),
+        }
     }
 }
 
@@ -105,7 +124,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        events(root.path())
+        EventFiles::find(root.path()).read(root.path())
     }
 
     #[test]
@@ -147,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_missing_proc_counts_nothing() {
-        let counted = events(Path::new("/nonexistent"));
+        let nowhere = Path::new("/nonexistent");
+        let counted = EventFiles::find(nowhere).read(nowhere);
         assert_eq!(counted, Events { oom_kills: None, forks_refused: None });
     }
 }

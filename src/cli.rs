@@ -50,22 +50,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         complain(format_args!("internal error: {panic}; please report it"))
     }));
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let is_healthcheck = arguments.get(1).is_some_and(|command| command == "healthcheck");
-    match std::panic::catch_unwind(|| dispatch(arguments)).unwrap_or(Exit::Internal) {
-        // Docker knows 0 and 1 only.
-        exit if is_healthcheck && exit != Exit::Success => Exit::Unhealthy,
-        exit => exit,
+    if arguments.get(1).is_some_and(|command| command == healthcheck::NAME) {
+        return std::panic::catch_unwind(|| healthcheck::main(&arguments)).unwrap_or(Exit::Unhealthy);
     }
+    std::panic::catch_unwind(|| dispatch(arguments)).unwrap_or(Exit::Internal)
 }
 
 fn dispatch(arguments: Vec<OsString>) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(error) => {
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
-            let _ = error.print(); // a closed stdout or stderr is no reason to fail
-            return exit;
-        }
+        Err(error) => return refuse(&error, Exit::Usage),
     };
     match cli.command {
         None | Some(Command::Run) => run::run(),
@@ -77,6 +71,12 @@ fn dispatch(arguments: Vec<OsString>) -> Exit {
         Some(Command::Man) => generate::man(),
         Some(Command::External(command)) => exec::run_external(&command),
     }
+}
+
+/// Prints clap's message: help, which is what was asked for, or what is wrong with the command line.
+fn refuse(error: &clap::Error, wrong: Exit) -> Exit {
+    let _ = error.print(); // a closed stdout or stderr is no reason to fail
+    if error.use_stderr() { wrong } else { Exit::Success }
 }
 
 /// Writes to stdout. A reader that has seen enough (`| head`) is no error.

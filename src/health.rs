@@ -22,8 +22,7 @@ use std::path::Path;
 pub use self::listener::Queue;
 pub use self::reason::Reason;
 use self::record::Record;
-pub use self::report::{Answer, Report, Workers};
-use crate::cgroup;
+pub use self::report::{Answer, Findings, Report, Workers};
 use crate::lsapi::Deadline;
 
 /// What to do beside the passive check.
@@ -37,25 +36,25 @@ pub struct Extent {
 
 /// Checks the site, reading the kernel's files and the record below `root` (`/` in production).
 pub fn check(root: &Path, extent: Extent, deadline: Deadline) -> Report {
-    let mut report = Report::unhealthy(Reason::NotStarted);
-    report.events = cgroup::events(root);
-    report.verdict = look(root, extent, deadline, &mut report);
-    report
+    let mut found = Findings::default();
+    let verdict = look(root, extent, deadline, &mut found);
+    Report { verdict, found }
 }
 
-fn look(root: &Path, extent: Extent, deadline: Deadline, report: &mut Report) -> Result<(), Reason> {
-    let proc = root.join("proc");
-    let record = Record::read(root)?;
-    let comm = process::inspect(&proc, &record)?;
-    report.pid = Some(record.pid);
-    let running = workers::count(&proc, record.pid, &comm).ok();
-    report.workers = running.map(|running| Workers { running, limit: record.workers });
-    report.queue = listener::find(&proc, &record)?;
+fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -> Result<(), Reason> {
+    let proc = &root.join("proc");
+    let record = &Record::read(root)?;
+    found.events = record.events.read(root);
+    let comm = process::inspect(proc, record)?;
+    found.pid = Some(record.pid);
+    let running = workers::count(proc, record.pid, &comm).ok();
+    found.workers = running.map(|running| Workers { running, limit: record.workers });
+    found.queue = listener::find(proc, record)?;
     if extent.connect {
-        report.connect = Some(probe::connect(&record.listen, deadline)?);
+        found.connect = Some(probe::connect(&record.listen, deadline)?);
     }
     if extent.deep {
-        report.answer = Some(probe::ask(&record.listen, deadline)?);
+        found.answer = Some(probe::ask(&record.listen, deadline)?);
     }
     Ok(())
 }

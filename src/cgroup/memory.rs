@@ -1,6 +1,6 @@
 //! Memory limits of a hierarchy, and what counts as one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::MemoryLimit;
 use super::files::{Absent, KernelFiles, keyed_number, lines, parse_number};
@@ -109,14 +109,14 @@ fn limit_of(version: Version, name: &str, directory: &Directory, bytes: u64) -> 
     MemoryLimit { bytes, source: format!("{version} {name} of {}", directory.cgroup) }
 }
 
-/// Processes of the own cgroup (in v2 also of those below it) that were killed for lack of memory.
-pub(super) fn oom_kills(files: &KernelFiles, hierarchy: &Hierarchy) -> Option<u64> {
+/// Counts processes of the own cgroup (in v2 also of those below it) that were killed for lack of
+/// memory, as `oom_kill`.
+pub(super) fn events_file(hierarchy: &Hierarchy) -> Option<PathBuf> {
     let own = hierarchy.directories.first()?;
-    let name = match hierarchy.version {
+    Some(own.path.join(match hierarchy.version {
         Version::V1 => "memory.oom_control",
         Version::V2 => "memory.events",
-    };
-    keyed_number(&files.read(&own.path.join(name)).ok()?, "oom_kill")
+    }))
 }
 
 #[cfg(test)]

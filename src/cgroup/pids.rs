@@ -1,7 +1,9 @@
 //! How many processes and threads a hierarchy allows; the files are the same in v1 and v2.
 
+use std::path::PathBuf;
+
 use super::PidsLimit;
-use super::files::{KernelFiles, keyed_number};
+use super::files::KernelFiles;
 use super::hierarchy::Hierarchy;
 
 /// The tightest `pids.max` from the own cgroup up; each of them applies.
@@ -13,8 +15,7 @@ pub(super) fn limit(files: &mut KernelFiles, hierarchy: &Hierarchy) -> Option<Pi
     limits.min_by_key(|limit| limit.max)
 }
 
-/// Forks that the kernel refused in the own cgroup.
-pub(super) fn forks_refused(files: &KernelFiles, hierarchy: &Hierarchy) -> Option<u64> {
-    let own = hierarchy.directories.first()?;
-    keyed_number(&files.read(&own.path.join("pids.events")).ok()?, "max")
+/// Counts forks that the kernel refused in the own cgroup, as `max`.
+pub(super) fn events_file(hierarchy: &Hierarchy) -> Option<PathBuf> {
+    Some(hierarchy.directories.first()?.path.join("pids.events"))
 }

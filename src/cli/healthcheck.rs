@@ -1,15 +1,28 @@
 //! `cac-lsphp healthcheck`: the image's HEALTHCHECK. It ends with 0 or 1 whatever happens.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
 use crate::exit::Exit;
-use crate::health::{self, Extent, Reason, Report};
+use crate::health::{self, Extent, Findings, Reason, Report};
 use crate::lsapi::Deadline;
 use crate::sys;
+
+/// The command's name.
+pub const NAME: &str = "healthcheck";
+
+/// The command alone. Every site is checked all the time, and putting the other commands and their
+/// help together would take as long as the check.
+#[derive(Debug, Parser)]
+#[command(name = NAME, bin_name = "cac-lsphp healthcheck", about = "Tell whether the site can serve, without disturbing it")]
+struct Alone {
+    #[command(flatten)]
+    arguments: HealthcheckArgs,
+}
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -38,9 +51,19 @@ enum Format {
     Json,
 }
 
+/// Runs the command that is the whole of `arguments` (program name first). A wrong command line is a
+/// failed check: Docker knows 0 and 1 only.
+pub fn main(arguments: &[OsString]) -> Exit {
+    match Alone::try_parse_from(arguments.iter().skip(1)) {
+        Ok(alone) => run(&alone.arguments),
+        Err(error) => super::refuse(&error, Exit::Unhealthy),
+    }
+}
+
 /// Checks the site and says what was found.
 pub fn run(arguments: &HealthcheckArgs) -> Exit {
-    let last_words = rendered(&Report::unhealthy(Reason::Late), arguments.format);
+    let last_words =
+        rendered(&Report { verdict: Err(Reason::Late), found: Findings::default() }, arguments.format);
     // A file system that hangs, a machine that swaps: whatever the check waits for, it ends in time.
     if let Err(error) = sys::exit_after(arguments.timeout, last_words, Exit::Unhealthy as i32) {
         super::complain(format_args!("setting a timer: {error}; the check goes on without it"));
@@ -51,7 +74,7 @@ pub fn run(arguments: &HealthcheckArgs) -> Exit {
     let report = health::check(Path::new("/"), extent, deadline);
     // The verdict is in the exit code too, so nobody has to take the text.
     let _ = std::io::stdout().write_all(&rendered(&report, arguments.format));
-    if report.is_healthy() { Exit::Success } else { Exit::Unhealthy }
+    if report.verdict.is_ok() { Exit::Success } else { Exit::Unhealthy }
 }
 
 fn rendered(report: &Report, format: Format) -> Vec<u8> {

@@ -10,6 +10,7 @@ use procfs::process::Stat;
 use serde::Serialize;
 
 use super::{EffectError, is_no_directory};
+use crate::cgroup::EventFiles;
 use crate::plan::Plan;
 use crate::privileges::Privileged;
 use crate::tree::{Directory, Name, NotAName};
@@ -36,6 +37,7 @@ struct RunRecord<'a> {
     start_ticks: u64,
     /// Where `pid` counts, such as `pid:[4026531836]`.
     pid_namespace: PathBuf,
+    events: EventFiles,
     plan: &'a Plan,
 }
 
@@ -86,6 +88,7 @@ pub fn write_run_record(path: &Path, plan: &Plan) -> Result<(), EffectError> {
             .starttime,
         pid_namespace: std::fs::read_link("/proc/self/ns/pid")
             .map_err(|cause| unreadable("/proc/self/ns/pid", cause.to_string()))?,
+        events: EventFiles::find(Path::new("/")),
         plan,
     };
     let json = serde_json::to_vec_pretty(&record).map_err(|cause| failed("writing", path, cause.into()))?;

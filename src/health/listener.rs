@@ -1,6 +1,5 @@
 //! Whether the site listens where it should, and how many connections wait there.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
@@ -94,24 +93,28 @@ impl Search<'_> {
         if !is_same && !overlaps(&listener.address, &self.record.listen) {
             return ControlFlow::Continue(());
         }
-        match listener.uid.map_or_else(|| owner(&listener.address), Ok) {
-            Ok(uid) if uid == self.record.uid && is_same => {
+        match owner(&listener) {
+            Some(uid) if uid == self.record.uid && is_same => {
                 self.found = Some(listener.queue);
                 return ControlFlow::Break(());
             }
-            Ok(uid) if uid != self.record.uid => self.other_uid = Some(uid),
-            // The site listens elsewhere, or its socket has no file any more.
+            Some(uid) if uid != self.record.uid => self.other_uid = Some(uid),
+            // The site listens elsewhere, or its socket cannot be reached any more.
             _ => {}
         }
         ControlFlow::Continue(())
     }
 }
 
-/// The file of a unix socket belongs to who made it.
-fn owner(address: &Address) -> io::Result<u32> {
-    match address {
-        Address::Unix(path) => Ok(std::fs::symlink_metadata(path)?.uid()),
-        Address::Inet(_) => Err(io::ErrorKind::NotFound.into()),
+/// Who listens; nobody, if that is a unix socket without a file to connect to. The file belongs to
+/// who made it, should the kernel not tell more.
+fn owner(listener: &Listener) -> Option<u32> {
+    match &listener.address {
+        Address::Unix(path) => {
+            let file = std::fs::symlink_metadata(path).ok()?;
+            Some(listener.uid.unwrap_or(file.uid()))
+        }
+        Address::Inet(_) => listener.uid,
     }
 }
 
@@ -145,6 +148,7 @@ mod tests {
             pid: 1,
             start_ticks: 1,
             pid_namespace: "pid:[1]".into(),
+            events: crate::cgroup::EventFiles::find(Path::new("/nonexistent")),
             uid: SITE,
             listen: listen.parse().unwrap(),
             workers: 7,
@@ -180,11 +184,20 @@ mod tests {
             ("0.0.0.0:9000", &[("127.0.0.1:9000", 33)], (false, Some(33))),
             ("10.0.0.1:9000", &[("0.0.0.0:9000", 33)], (false, Some(33))),
             ("10.0.0.1:9000", &[("10.0.0.2:9000", 33)], (false, None)),
-            ("/run/a.sock", &[("/run/b.sock", SITE), ("/run/a.sock", SITE)], (true, None)),
-            ("/run/a.sock", &[("/run/a.sock", 0)], (false, Some(0))),
         ] {
             assert_eq!(seen(listen, listeners), expected, "{listen} {listeners:?}");
         }
+    }
+
+    #[test]
+    fn a_unix_socket_needs_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock").display().to_string();
+        let beside = directory.path().join("b.sock").display().to_string();
+        assert_eq!(seen(&path, &[(&path, SITE)]), (false, None));
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(seen(&path, &[(&beside, SITE), (&path, SITE)]), (true, None));
+        assert_eq!(seen(&path, &[(&path, 0)]), (false, Some(0)));
     }
 
     #[test]

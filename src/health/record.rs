@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::Reason;
+use crate::cgroup::EventFiles;
 use crate::lsapi::Address;
 use crate::plan::RUN_RECORD;
 
@@ -23,6 +24,7 @@ pub(super) struct Record {
     pub(super) start_ticks: u64,
     /// As `/proc/self/ns/pid` shows it.
     pub(super) pid_namespace: PathBuf,
+    pub(super) events: EventFiles,
     /// The site's uid.
     pub(super) uid: u32,
     pub(super) listen: Address,
@@ -36,6 +38,7 @@ struct Json {
     pid: u32,
     start_ticks: u64,
     pid_namespace: PathBuf,
+    events: EventFiles,
     plan: PlanJson,
 }
 
@@ -86,6 +89,7 @@ impl Record {
             pid: json.pid,
             start_ticks: json.start_ticks,
             pid_namespace: json.pid_namespace,
+            events: json.events,
             uid: json.plan.site.uid,
             listen: listen.map_err(|error: crate::lsapi::address::AddressError| error.to_string())?,
             workers: json.plan.front_end.max_conns,
@@ -105,9 +109,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cgroup::Events;
 
     const WHOLE: &str = r#"{
         "pid": 7, "version": "0.1.0", "started_at": 1, "start_ticks": 99, "pid_namespace": "pid:[4026531836]",
+        "events": {"oom_kills": "sys/fs/cgroup/memory.events", "forks_refused": null},
         "plan": {
             "site": {"user": "alice", "uid": 61045},
             "front_end": {"max_conns": 9, "address": "[::]:9000", "document_root": null},
@@ -122,12 +128,17 @@ mod tests {
             pid: 7,
             start_ticks: 99,
             pid_namespace: "pid:[4026531836]".into(),
+            events: record.events.clone(),
             uid: 61045,
             listen: "[::]:9000".parse().unwrap(),
             workers: 9,
             lsphp: "/opt/lsphp".into(),
         };
         assert_eq!(record, expected);
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("sys/fs/cgroup")).unwrap();
+        std::fs::write(root.path().join("sys/fs/cgroup/memory.events"), "oom 3\noom_kill 2\n").unwrap();
+        assert_eq!(record.events.read(root.path()), Events { oom_kills: Some(2), forks_refused: None });
     }
 
     #[test]

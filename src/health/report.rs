@@ -13,12 +13,18 @@ use crate::cgroup::Events;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     pub verdict: Result<(), Reason>,
+    pub found: Findings,
+}
+
+/// What is known of the site; what is not was not reached, not asked for, or the kernel does not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Findings {
     /// lsphp's pid, once it is known to be lsphp's.
     pub pid: Option<u32>,
     pub workers: Option<Workers>,
     pub queue: Option<Queue>,
     pub events: Events,
-    /// How long a connect took, if that was asked for.
+    /// How long a connect took.
     pub connect: Option<Duration>,
     pub answer: Option<Answer>,
 }
@@ -38,25 +44,7 @@ pub struct Answer {
     pub php: String,
 }
 
-impl Report {
-    /// Nothing is known but the verdict.
-    pub fn unhealthy(reason: Reason) -> Self {
-        let events = Events { oom_kills: None, forks_refused: None };
-        Self {
-            verdict: Err(reason),
-            pid: None,
-            workers: None,
-            queue: None,
-            events,
-            connect: None,
-            answer: None,
-        }
-    }
-
-    pub fn is_healthy(&self) -> bool {
-        self.verdict.is_ok()
-    }
-
+impl Findings {
     /// What a healthy site has, in the order of the line.
     fn facts(&self) -> Vec<String> {
         let mut facts = Vec::new();
@@ -94,9 +82,11 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.verdict {
-            Ok(()) => write!(f, "healthy: {}", [self.facts(), self.troubles()].concat().join(", ")),
+            Ok(()) => {
+                write!(f, "healthy: {}", [self.found.facts(), self.found.troubles()].concat().join(", "))
+            }
             Err(reason) => {
-                let troubles = self.troubles();
+                let troubles = self.found.troubles();
                 let aside =
                     if troubles.is_empty() { String::new() } else { format!(" ({})", troubles.join(", ")) };
                 // One line, whatever a name or a message of the system's holds.
@@ -132,18 +122,19 @@ struct AnswerJson<'a> {
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let found = &self.found;
         Json {
-            healthy: self.is_healthy(),
+            healthy: self.verdict.is_ok(),
             reason: self.verdict.as_ref().err().map(Reason::name),
             message: self.to_string(),
-            pid: self.pid,
-            workers: self.workers,
-            queue: self.queue,
-            saturated: self.is_saturated(),
-            oom_kills: self.events.oom_kills,
-            forks_refused: self.events.forks_refused,
-            connect_ms: self.connect.map(milliseconds),
-            answer: self.answer.as_ref().map(|answer| AnswerJson {
+            pid: found.pid,
+            workers: found.workers,
+            queue: found.queue,
+            saturated: found.is_saturated(),
+            oom_kills: found.events.oom_kills,
+            forks_refused: found.events.forks_refused,
+            connect_ms: found.connect.map(milliseconds),
+            answer: found.answer.as_ref().map(|answer| AnswerJson {
                 status: answer.status,
                 ms: milliseconds(answer.time),
                 php: &answer.php,
@@ -164,9 +155,8 @@ mod tests {
 
     use super::*;
 
-    fn healthy() -> Report {
-        Report {
-            verdict: Ok(()),
+    fn idle() -> Findings {
+        Findings {
             pid: Some(1),
             workers: Some(Workers { running: 5, limit: 7 }),
             queue: Some(Queue { length: 0, limit: 10 }),
@@ -176,27 +166,34 @@ mod tests {
         }
     }
 
-    fn in_trouble() -> Report {
-        Report {
+    fn in_trouble() -> Findings {
+        Findings {
             queue: Some(Queue { length: 11, limit: 10 }),
             events: Events { oom_kills: Some(2), forks_refused: Some(3) },
             connect: Some(Duration::from_micros(240)),
             answer: Some(Answer { status: 200, time: Duration::from_micros(1750), php: "8.2.29".into() }),
-            ..healthy()
+            ..idle()
         }
+    }
+
+    fn healthy(found: Findings) -> Report {
+        Report { verdict: Ok(()), found }
+    }
+
+    fn unhealthy(reason: Reason, found: Findings) -> Report {
+        Report { verdict: Err(reason), found }
     }
 
     #[test]
     fn one_line_for_people() {
-        assert_eq!(healthy().to_string(), "healthy: lsphp 1, 5 workers of 7, queue 0 of 10");
+        assert_eq!(healthy(idle()).to_string(), "healthy: lsphp 1, 5 workers of 7, queue 0 of 10");
         assert_eq!(
-            in_trouble().to_string(),
+            healthy(in_trouble()).to_string(),
             "healthy: lsphp 1, 5 workers of 7, queue 11 of 10, connected in 0.2 ms, answer 200 in 1.8 ms \
              from PHP 8.2.29, saturated, OOM kills 2, forks refused by pids.max 3"
         );
         let comm = "a\nb\u{1b}".to_owned();
-        let report = Report { verdict: Err(Reason::NotLsphp { pid: 7, comm }), ..in_trouble() };
-        let line = report.to_string();
+        let line = unhealthy(Reason::NotLsphp { pid: 7, comm }, in_trouble()).to_string();
         assert!(line.starts_with("unhealthy: not lsphp: process 7 is "), "{line}");
         assert!(line.ends_with(" (saturated, OOM kills 2, forks refused by pids.max 3)"), "{line}");
         assert!(!line.contains(char::is_control), "{line}");
@@ -210,13 +207,13 @@ mod tests {
             "pid": 1, "workers": {"running": 5, "limit": 7}, "queue": {"length": 0, "limit": 10}, "saturated": false,
             "oom_kills": 0, "forks_refused": 0, "connect_ms": null, "answer": null
         });
-        assert_eq!(serde_json::to_value(healthy()).unwrap(), expected);
+        assert_eq!(serde_json::to_value(healthy(idle())).unwrap(), expected);
 
-        let json = serde_json::to_value(in_trouble()).unwrap();
+        let json = serde_json::to_value(healthy(in_trouble())).unwrap();
         assert_eq!(json["answer"], json!({"status": 200, "ms": 1.75, "php": "8.2.29"}));
         assert_eq!((&json["saturated"], &json["connect_ms"]), (&json!(true), &json!(0.24)));
 
-        let json = serde_json::to_value(Report::unhealthy(Reason::Stopped { pid: 1 })).unwrap();
+        let json = serde_json::to_value(unhealthy(Reason::Stopped { pid: 1 }, Findings::default())).unwrap();
         assert_eq!((&json["healthy"], &json["reason"]), (&json!(false), &json!("stopped")));
         assert_eq!((&json["pid"], &json["oom_kills"]), (&json!(null), &json!(null)));
     }
