@@ -123,7 +123,8 @@ impl Site {
         }
     }
 
-    fn launch(self) -> Running {
+    /// Starts the site and does not wait for anything.
+    pub fn launch(self) -> Running {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let name = format!("cac-test-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let image = made("CAC_TEST_IMAGE");
