@@ -104,7 +104,7 @@ pub fn cgroup(data: &[u8]) {
         let bytes: Vec<u64> = limits.memory.iter().chain(&limits.lost).map(|limit| limit.bytes).collect();
         assert!(bytes.is_sorted(), "the tightest first: {bytes:?}");
         assert!(limits.mem_total.is_none_or(|total| bytes.iter().all(|limit| *limit < total)));
-        cgroup::events(root.path());
+        cgroup::EventFiles::find(root.path()).read(root.path());
     });
 }
 
