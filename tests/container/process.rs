@@ -44,7 +44,8 @@ fn pid_1_is_lsphp_without_any_privilege() {
 /// lsphp changes signals and erases its arguments, so a shell stands in for it and tells what it was
 /// given: `dash -b FILE` runs FILE, which `-b 0.0.0.0:9000` makes a script of that name in the home.
 const WITNESS: &str = r#"
-cat /proc/$$/status
+# By the shell itself: while it starts a program, it blocks signals.
+while IFS= read -r line; do echo "$line"; done </proc/$$/status
 echo "Arguments: $(tr '\0' ' ' </proc/$$/cmdline)"
 echo "Umask: $(umask)"
 echo "Directory: $(pwd)"
