@@ -11,7 +11,7 @@ use std::fmt;
 
 use nix::unistd;
 
-pub use self::exec::{ExecError, Program};
+pub use self::exec::{ExecError, Program, set_umask};
 use crate::settings::StartedAs;
 use crate::settings::identity::{Gid, Uid};
 

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::path::Path;
 
-use nix::sys::stat::Mode;
 use tracing::{error, info, warn};
 
 use crate::decision;
@@ -12,7 +11,7 @@ use crate::exit::Exit;
 use crate::logging;
 use crate::lsphp::Lsphp;
 use crate::plan::Plan;
-use crate::privileges::{DropError, ExecError, Privileged, Program, SiteUser, Target};
+use crate::privileges::{DropError, ExecError, Privileged, Program, SiteUser, Target, set_umask};
 
 /// Why the site does not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +52,10 @@ impl StartError {
 
 /// Becomes lsphp, or says why not. Until the drop nothing of the tenant's is executed or followed.
 pub fn start() -> Result<Infallible, StartError> {
-    nix::sys::stat::umask(Mode::S_IWGRP | Mode::S_IWOTH); // the modes below /run must not depend on the caller
     let privileged = Privileged::of_this_process();
     let decision = decision::decide(Path::new("/"), privileged.started_as(), None);
     logging::init(decision.log);
+    set_umask()?;
     let plan = decision.plan.map_err(StartError::Refused)?;
     plan.warnings.iter().for_each(|warning| warn!("{warning}"));
     let path = usable(&plan.exec.lsphp)?;

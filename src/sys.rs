@@ -109,3 +109,12 @@ extern "C" fn on_alarm(_: libc::c_int) {
         libc::_exit(*code)
     }
 }
+
+/// Sets the file mode creation mask. Not by nix, which panics where a seccomp profile refuses the
+/// call: umask(2) itself cannot fail.
+pub fn set_umask(mask: libc::mode_t) -> io::Result<()> {
+    const ALL_MODES: libc::mode_t = 0o7777;
+    // SAFETY: the call takes an integer and touches no memory.
+    let previous = unsafe { libc::umask(mask) };
+    if previous > ALL_MODES { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -49,16 +49,22 @@ impl SiteUser {
     }
 }
 
+fn step(operation: &str, way_out: &'static str, result: io::Result<()>) -> Result<(), ExecError> {
+    result.map_err(|cause| ExecError::Preparation { operation: operation.to_owned(), cause, way_out })
+}
+
+/// 022: what is made from here on does not depend on the caller's mask.
+pub fn set_umask() -> Result<(), ExecError> {
+    step("setting the umask", "let seccomp allow umask", sys::set_umask(0o022))
+}
+
 fn prepare(directory: &Path, program: &Program) -> Result<(), ExecError> {
-    let step = |operation: &str, way_out, result: io::Result<()>| {
-        result.map_err(|cause| ExecError::Preparation { operation: operation.to_owned(), cause, way_out })
-    };
     let entering = format!("entering {}", directory.display());
     step(&entering, "the site user must be able to enter its home", chdir(directory).map_err(Into::into))?;
     if !program.keep_stdin {
         step("opening /dev/null as stdin", "the container needs /dev", null_stdin())?;
     }
-    nix::sys::stat::umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    set_umask()?;
     step("closing descriptors", "let seccomp allow close_range, or mount /proc", close_descriptors())?;
     step("resetting signals", "let seccomp allow rt_sigaction", sys::default_signal_actions())?;
     let unblocked = SigSet::empty().thread_set_mask().map_err(Into::into);

@@ -1,8 +1,6 @@
 //! What the kernel says this process is, read back after the drop.
 
 use nix::unistd::{getgroups, getresgid, getresuid};
-use procfs::FromRead;
-use procfs::process::Status;
 
 use super::{DropError, Target};
 
@@ -35,6 +33,10 @@ pub(super) struct Credentials {
 
 const CAP_SETPCAP: u32 = 8; // capability.h
 
+/// Read here, not by the procfs crate: its map of all lines needs random numbers, and panics on a
+/// machine that has none to give.
+const STATUS: &str = "/proc/self/status";
+
 impl Credentials {
     pub fn read() -> Result<Self, DropError> {
         let fault = |operation: &str, cause: &dyn std::fmt::Display| {
@@ -43,9 +45,14 @@ impl Credentials {
         let uids = getresuid().map_err(|cause| fault("getresuid", &cause))?;
         let gids = getresgid().map_err(|cause| fault("getresgid", &cause))?;
         let groups = getgroups().map_err(|cause| fault("getgroups", &cause))?;
-        let status = Status::from_file("/proc/self/status")
-            .map_err(|cause| fault("reading /proc/self/status", &cause))?;
-        let missing = |line: &str| fault("reading /proc/self/status", &format!("no {line} line"));
+        let status = std::fs::read(STATUS).map_err(|cause| fault(&format!("reading {STATUS}"), &cause))?;
+        let status = String::from_utf8_lossy(&status);
+        let number = |line: &str, radix| {
+            let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
+            value
+                .and_then(|value| u64::from_str_radix(value.trim(), radix).ok())
+                .ok_or_else(|| fault(&format!("reading {STATUS}"), &format!("no {line} line")))
+        };
         Ok(Self {
             uids: Ids {
                 real: uids.real.as_raw(),
@@ -59,13 +66,13 @@ impl Credentials {
             },
             groups: groups.into_iter().map(|group| group.as_raw()).collect(),
             capabilities: Capabilities {
-                inheritable: status.capinh,
-                permitted: status.capprm,
-                effective: status.capeff,
-                bounding: status.capbnd.ok_or_else(|| missing("CapBnd"))?,
-                ambient: status.capamb.ok_or_else(|| missing("CapAmb"))?,
+                inheritable: number("CapInh", 16)?,
+                permitted: number("CapPrm", 16)?,
+                effective: number("CapEff", 16)?,
+                bounding: number("CapBnd", 16)?,
+                ambient: number("CapAmb", 16)?,
             },
-            no_new_privs: status.nonewprivs.ok_or_else(|| missing("NoNewPrivs"))? == 1,
+            no_new_privs: number("NoNewPrivs", 10)? == 1,
         })
     }
 

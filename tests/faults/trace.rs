@@ -1,0 +1,36 @@
+//! What strace wrote, one call a line.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// One call of a boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    pub name: String,
+    /// Which of the calls of this name it is, from 1: strace's `when=`.
+    pub number: usize,
+    /// Everything in and after the parenthesis.
+    pub text: String,
+}
+
+/// The calls of the launcher, to the exec of lsphp, which is the last. Not its own exec, which is
+/// strace's doing and not counted by `when=`.
+pub fn of_boot(file: &Path) -> Vec<Call> {
+    let text = fs::read_to_string(file).unwrap();
+    let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
+    let mut calls = Vec::new();
+    for line in text.lines().skip(1) {
+        let Some((name, text)) = line.split_once('(') else { continue };
+        if name.contains(' ') {
+            continue; // a line about a signal
+        }
+        let number = numbers.entry(name.to_owned()).or_default();
+        *number += 1;
+        calls.push(Call { name: name.to_owned(), number: *number, text: text.to_owned() });
+        if name == "execve" {
+            break;
+        }
+    }
+    calls
+}
