@@ -14,12 +14,12 @@ mod process;
 mod reason;
 mod record;
 mod report;
-mod sock_diag;
+pub mod sock_diag;
 mod workers;
 
 use std::path::Path;
 
-pub use self::listener::Queue;
+pub use self::listener::{Listener, Queue};
 pub use self::reason::Reason;
 use self::record::Record;
 pub use self::report::{Answer, Findings, Report, Workers};

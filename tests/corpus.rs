@@ -23,6 +23,11 @@ fn environment() {
 }
 
 #[test]
+fn sock_diag() {
+    replay("sock_diag", checks::sock_diag);
+}
+
+#[test]
 fn site_file() {
     replay("site_file", checks::site_file);
 }

@@ -18,7 +18,7 @@ pub const NAME: &str = "healthcheck";
 /// The command alone. Every site is checked all the time, and putting the other commands and their
 /// help together would take as long as the check.
 #[derive(Debug, Parser)]
-#[command(name = NAME, bin_name = "cac-lsphp healthcheck", about = "Tell whether the site can serve, without disturbing it")]
+#[command(name = NAME, version, bin_name = "cac-lsphp healthcheck", about = "Tell whether the site can serve, without disturbing it")]
 struct Alone {
     #[command(flatten)]
     arguments: HealthcheckArgs,

@@ -13,12 +13,12 @@ use crate::lsapi::Address;
 
 /// A socket in LISTEN state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Listener {
-    pub(super) address: Address,
+pub struct Listener {
+    pub address: Address,
     /// Who made it; `None`: the kernel does not say.
-    pub(super) uid: Option<u32>,
+    pub uid: Option<u32>,
     /// `None`: the kernel does not say.
-    pub(super) queue: Option<Queue>,
+    pub queue: Option<Queue>,
 }
 
 /// Connections that wait to be accepted.

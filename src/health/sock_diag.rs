@@ -36,7 +36,7 @@ const UNIX_DIAG_UID: u16 = 7;
 
 /// One message of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Message {
+pub enum Message {
     Listener(Listener),
     /// Something that was not asked for.
     Other,
@@ -49,7 +49,7 @@ pub(super) enum Message {
 /// Bytes that are no answer of sock_diag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an answer of the kernel's that makes no sense")]
-pub(super) struct Malformed;
+pub struct Malformed;
 
 /// Asks for every listening socket of `family`; of TCP's those at its port.
 pub(super) fn request(family: Family) -> Vec<u8> {
@@ -87,7 +87,7 @@ fn unix_request(body: &mut Vec<u8>) {
 }
 
 /// Takes the first message from `bytes`, which starts at a message's header.
-pub(super) fn take_message(bytes: &mut &[u8]) -> Result<Message, Malformed> {
+pub fn take_message(bytes: &mut &[u8]) -> Result<Message, Malformed> {
     let length = usize::try_from(u32_at(bytes, 0)?).map_err(|_| Malformed)?;
     let kind = u16_at(bytes, 4)?;
     let payload = bytes.get(HEADER..length).ok_or(Malformed)?;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use cac_lsphp::cgroup::{self, Limits};
 use cac_lsphp::effects::accounts::{self, Account};
+use cac_lsphp::health::sock_diag::{self, Message};
 use cac_lsphp::lsapi::Request;
 use cac_lsphp::lsapi::response::{DecodeError, Decoder, Event};
 use cac_lsphp::lsphp::Lsphp;
@@ -106,6 +107,19 @@ pub fn cgroup(data: &[u8]) {
         assert!(limits.mem_total.is_none_or(|total| bytes.iter().all(|limit| *limit < total)));
         cgroup::EventFiles::find(root.path()).read(root.path());
     });
+}
+
+/// An answer of the kernel's, which a namespace full of strangers' sockets has a say in.
+pub fn sock_diag(mut data: &[u8]) {
+    while !data.is_empty() {
+        let left = data.len();
+        match sock_diag::take_message(&mut data) {
+            Ok(Message::Listener(listener)) => assert!(!listener.address.to_string().is_empty()),
+            Ok(_) => {}
+            Err(_) => return,
+        }
+        assert!(data.len() < left, "the same bytes for ever");
+    }
 }
 
 /// In memory where there is such a place: these write files for every input.
