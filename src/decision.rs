@@ -36,6 +36,16 @@ pub fn decide(root: &Path, started_as: StartedAs, suppose_mib: Option<u64>) -> D
     }
 }
 
+/// Whether environment or site file say who the site is. A site file that cannot be read says so.
+pub fn names_a_site(euid: u32) -> bool {
+    let environment = Environment::of_this_process();
+    let Ok(site_file) = read_site_file(&environment, euid) else { return true };
+    [variable::USER.names, variable::UID.names].concat().into_iter().any(|name| {
+        let in_environment = environment.get(name).is_some_and(|value| !value.is_empty());
+        in_environment || site_file.get(name).is_some_and(|value| !value.is_empty())
+    })
+}
+
 fn read_site_file(environment: &Environment, euid: u32) -> Result<SiteFile, String> {
     let named = variable::SITE_FILE.names.iter().find_map(|name| environment.get(name));
     let path = named.filter(|path| !path.is_empty()).map_or(Path::new(SiteFile::PATH), Path::new);

@@ -13,8 +13,6 @@ use crate::exit::Exit;
 use crate::logging;
 use crate::plan::Plan;
 use crate::privileges::{Privileged, Program};
-use crate::settings::environment::Environment;
-use crate::settings::variable;
 use crate::start::{self, StartError};
 
 #[derive(Debug, Args)]
@@ -32,10 +30,8 @@ pub fn run(arguments: &ExecArgs) -> Exit {
 /// An argument that is no subcommand, as in `docker run IMAGE php -v`: executed as the site user
 /// when a site is named, and as it came when none is.
 pub fn run_external(command: &[OsString]) -> Exit {
-    let environment = Environment::of_this_process();
-    let named = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
-    let identity = [variable::USER.names, variable::UID.names].concat();
-    if identity.into_iter().any(named) { as_site_user(command) } else { as_it_came(command) }
+    let euid = Privileged::of_this_process().started_as().uid;
+    if decision::names_a_site(euid) { as_site_user(command) } else { as_it_came(command) }
 }
 
 fn as_site_user(command: &[OsString]) -> Exit {

@@ -8,16 +8,17 @@ use std::process::Command;
 use crate::report::Report;
 use crate::support::{docker, made, text};
 
-/// One start: the launcher's words, and the environment.
+/// One start: the launcher's words, the environment, and cac-lsphp's arguments.
 pub struct Case {
     pub state: String,
+    pub arguments: &'static str,
     pub environment: Vec<(String, String)>,
 }
 
 impl Case {
     pub fn new(state: &str, environment: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Self { state: state.to_owned(), environment: environment.iter().map(owned).collect() }
+        Self { state: state.to_owned(), arguments: "", environment: environment.iter().map(owned).collect() }
     }
 }
 
@@ -60,6 +61,7 @@ fn install_programs(folder: &Path) {
     for name in ["probe", "launcher"] {
         fs::copy(compiled(name), folder.join(name)).unwrap();
     }
+    fs::write(folder.join("site.ini"), "user = alice\nuid = 61045\n").unwrap();
     for (name, mode) in [("setuid-root", 0o4755), ("setgid-root", 0o2755), ("file-capability", 0o755)] {
         fs::copy(folder.join("probe"), folder.join(name)).unwrap();
         fs::set_permissions(folder.join(name), Permissions::from_mode(mode)).unwrap();
@@ -94,9 +96,9 @@ fn script(cases: &[Case]) -> String {
         let variables: String = case.environment.iter().map(|(n, v)| format!(" {}", quoted(n, v))).collect();
         script.push_str(&format!(
             "env -i PROBE_REPORT=/test/{number}.report CAC_LSPHP=/test/probe{variables} \
-             /test/launcher {} -- /usr/local/bin/cac-lsphp </dev/null >/test/{number}.stdout 2>/test/{number}.stderr\n\
+             /test/launcher {} -- /usr/local/bin/cac-lsphp {} </dev/null >/test/{number}.stdout 2>/test/{number}.stderr\n\
              echo $? >/test/{number}.exit\n",
-            case.state
+            case.state, case.arguments
         ));
     }
     script + "exit 0\n"

@@ -271,3 +271,26 @@ fn as_the_first_process_of_the_image() {
     assert_eq!(report.get("pid"), 1);
     assert_eq!((report.mask("CapBnd"), report.ids("Groups")), (0, vec![61045]));
 }
+
+/// `docker exec`'s way in, with and without the word, and with the site named in the site file alone.
+#[test]
+fn commands_of_an_operator_are_dropped_too() {
+    let alice = site("alice", "61045", "");
+    let site_file = [("CAC_SITE_FILE", "/test/site.ini")];
+    let mut cases = vec![Case::new(WORST, &alice)]; // makes the home
+    for environment in [&alice[..], &site_file] {
+        for arguments in ["exec -- /test/probe", "/test/probe"] {
+            cases.push(Case { arguments, ..Case::new(WORST, environment) });
+        }
+    }
+    for outcome in run(&[], &cases) {
+        let report = executed(&outcome);
+        report.assert_dropped("alice", 61045, 61045);
+        report.assert_nothing_to_gain(61045, 61045);
+        assert_eq!((report.mask("CapBnd"), report.ids("Groups")), (0, vec![61045]));
+    }
+    let unreadable = [("CAC_SITE_FILE", "/test")];
+    let case = Case { arguments: "/test/probe", ..Case::new(WORST, &unreadable) };
+    let outcome = &run(&[], &[case])[0];
+    assert!(outcome.report.is_none() && outcome.exit == 78, "{outcome:?}");
+}
