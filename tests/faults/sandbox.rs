@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::support::{UID, made};
@@ -65,6 +65,7 @@ impl Sandbox {
         unshare(CloneFlags::CLONE_NEWNS).expect("tests that fail system calls need root: run scripts/test");
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+        detach_what_comes_and_goes(tools.path());
         for path in ["/home", "/mnt", "/run", "/etc"] {
             mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
         }
@@ -138,5 +139,17 @@ impl Sandbox {
             text != *before && text != format!("{before}{entry}")
         });
         torn.map(|((path, _), _)| *path)
+    }
+}
+
+/// Boots read the table of mounts, and a container's go from it when the container does: with them
+/// the calls of two boots would differ.
+fn detach_what_comes_and_goes(tools: &Path) {
+    const SYSTEM: [&str; 7] = ["/proc", "/sys", "/dev", "/usr", "/bin", "/lib", "/lib64"];
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
+    let stays = |point: &Path| tools.starts_with(point) || SYSTEM.iter().any(|kept| point.starts_with(kept));
+    for point in points.filter(|point| !stays(point)) {
+        let _ = umount2(point, MntFlags::MNT_DETACH); // gone with its parent, or in between
     }
 }
