@@ -96,7 +96,7 @@ fn script(cases: &[Case]) -> String {
         let variables: String = case.environment.iter().map(|(n, v)| format!(" {}", quoted(n, v))).collect();
         script.push_str(&format!(
             "env -i PROBE_REPORT=/test/{number}.report CAC_LSPHP=/test/probe{variables} \
-             /test/launcher {} -- /usr/local/bin/cac-lsphp {} </dev/null >/test/{number}.stdout 2>/test/{number}.stderr\n\
+             /test/launcher {} -- /usr/local/bin/cac-lsphp {} </etc/passwd >/test/{number}.stdout 2>/test/{number}.stderr\n\
              echo $? >/test/{number}.exit\n",
             case.state, case.arguments
         ));
