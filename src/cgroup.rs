@@ -20,7 +20,7 @@ use files::{KernelFiles, keyed_number};
 use hierarchy::Hierarchies;
 
 /// What the kernel allows this process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Limits {
     /// The tightest memory limit that applies; `None`: unlimited.
     pub memory: Option<MemoryLimit>,
@@ -30,6 +30,8 @@ pub struct Limits {
     pub mem_total: Option<u64>,
     /// The tightest limit on the number of processes and threads; `None`: unlimited.
     pub pids: Option<PidsLimit>,
+    /// Where the kernel counts what it refused.
+    pub event_files: EventFiles,
     /// What could not be read or used, one line each, naming the file.
     pub warnings: Vec<String>,
 }
@@ -75,28 +77,23 @@ pub fn detect(root: &Path) -> Limits {
     let memory = found.next();
     let lost = found.collect();
 
+    let event_files = EventFiles {
+        oom_kills: hierarchies.memory.as_ref().and_then(memory::events_file),
+        forks_refused: hierarchies.pids.as_ref().and_then(pids::events_file),
+    };
     let pids = hierarchies.pids.and_then(|hierarchy| pids::limit(&mut files, &hierarchy));
-    Limits { memory, lost, mem_total, pids, warnings: files.into_warnings() }
+    Limits { memory, lost, mem_total, pids, event_files, warnings: files.into_warnings() }
 }
 
 /// The files that count what went wrong in this process's own cgroup, relative to the root. Where
 /// they are does not change while the process runs, and finding it takes longer than reading them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EventFiles {
     oom_kills: Option<PathBuf>,
     forks_refused: Option<PathBuf>,
 }
 
 impl EventFiles {
-    /// Finds them below `root` (`/` in production).
-    pub fn find(root: &Path) -> Self {
-        let hierarchies = Hierarchies::resolve(&mut KernelFiles::below(root));
-        Self {
-            oom_kills: hierarchies.memory.as_ref().and_then(memory::events_file),
-            forks_refused: hierarchies.pids.as_ref().and_then(pids::events_file),
-        }
-    }
-
     /// Reads them below `root`.
     pub fn read(&self, root: &Path) -> Events {
         let files = KernelFiles::below(root);
@@ -124,7 +121,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        EventFiles::find(root.path()).read(root.path())
+        detect(root.path()).event_files.read(root.path())
     }
 
     #[test]
@@ -167,7 +164,7 @@ mod tests {
     #[test]
     fn a_missing_proc_counts_nothing() {
         let nowhere = Path::new("/nonexistent");
-        let counted = EventFiles::find(nowhere).read(nowhere);
+        let counted = detect(nowhere).event_files.read(nowhere);
         assert_eq!(counted, Events { oom_kills: None, forks_refused: None });
     }
 }

@@ -2,38 +2,49 @@
 
 use std::path::Path;
 
-use crate::cgroup;
+use crate::cgroup::{self, EventFiles};
 use crate::lsphp::Lsphp;
 use crate::plan::{self, Inputs, Plan};
 use crate::settings::environment::Environment;
 use crate::settings::site_file::SiteFile;
-use crate::settings::{self, LogSettings, Settings, StartedAs, variable};
+use crate::settings::{self, LogSettings, StartedAs, variable};
 
 /// A plan, or the faults that stand in its way, one line each.
 #[derive(Debug)]
 pub struct Decision {
     pub log: LogSettings,
+    /// Where the kernel counts OOM kills, found beside the limits.
+    pub event_files: EventFiles,
     pub plan: Result<Plan, Vec<String>>,
 }
 
 /// Decides from the environment of this process and the files below `root` (`/` in production).
 pub fn decide(root: &Path, started_as: StartedAs, suppose_mib: Option<u64>) -> Decision {
     let environment = Environment::of_this_process();
-    match read_site_file(&environment, started_as.uid) {
-        Err(fault) => {
-            let log = settings::read_log(&environment, &SiteFile::default());
-            // The environment's faults are told in the same run.
-            let others = settings::read(&environment, &SiteFile::default(), started_as).err();
-            let faults = std::iter::once(fault).chain(others.into_iter().flatten()).collect();
-            Decision { log, plan: Err(faults) }
+    let (site_file, fault) = match read_site_file(&environment, started_as.uid) {
+        Ok(site_file) => (site_file, None),
+        Err(fault) => (SiteFile::default(), Some(fault)),
+    };
+    let log = settings::read_log(&environment, &site_file);
+    let settings = match (settings::read(&environment, &site_file, started_as), fault) {
+        (Ok(settings), None) => settings,
+        (settings, fault) => {
+            // The environment's faults are told in the same run as the file's.
+            let faults = fault.into_iter().chain(settings.err().into_iter().flatten()).collect();
+            return Decision { log, event_files: EventFiles::default(), plan: Err(faults) };
         }
-        Ok(site_file) => {
-            let log = settings::read_log(&environment, &site_file);
-            let settings = settings::read(&environment, &site_file, started_as);
-            let plan = settings.map(|settings| plan_of(root, &settings, &environment, suppose_mib));
-            Decision { log, plan }
-        }
-    }
+    };
+    let limits = cgroup::detect(root);
+    let configured = settings.options.lsphp.as_ref().map(|lsphp| lsphp.value.as_path());
+    let lsphp = Lsphp::find(root, configured, environment.get("PATH"));
+    let inputs = Inputs {
+        settings: &settings,
+        environment: &environment,
+        limits: &limits,
+        lsphp: &lsphp,
+        suppose_mib,
+    };
+    Decision { log, plan: Ok(plan::decide(inputs)), event_files: limits.event_files }
 }
 
 /// Whether environment or site file say who the site is. A site file that cannot be read says so.
@@ -50,11 +61,4 @@ fn read_site_file(environment: &Environment, euid: u32) -> Result<SiteFile, Stri
     let named = variable::SITE_FILE.names.iter().find_map(|name| environment.get(name));
     let path = named.filter(|path| !path.is_empty()).map_or(Path::new(SiteFile::PATH), Path::new);
     SiteFile::read(path, euid)
-}
-
-fn plan_of(root: &Path, settings: &Settings, environment: &Environment, suppose_mib: Option<u64>) -> Plan {
-    let limits = cgroup::detect(root);
-    let configured = settings.options.lsphp.as_ref().map(|lsphp| lsphp.value.as_path());
-    let lsphp = Lsphp::find(root, configured, environment.get("PATH"));
-    plan::decide(Inputs { settings, environment, limits: &limits, lsphp: &lsphp, suppose_mib })
 }

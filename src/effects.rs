@@ -10,6 +10,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
+use crate::cgroup::EventFiles;
 use crate::exit::Exit;
 use crate::plan::{Plan, RootEffect, SiteUserEffect};
 use crate::privileges::{Privileged, SiteUser};
@@ -43,17 +44,24 @@ impl EffectError {
 }
 
 /// Applies what needs root, in order. Also called on a non-root start, which finds most of it done.
-pub fn apply_as_root(privileged: &Privileged, plan: &Plan) -> Result<(), EffectError> {
-    plan.effects.root.iter().try_for_each(|effect| apply(privileged, plan, effect))
+///
+/// `events` is for the run record, where `healthcheck` finds it.
+pub fn apply_as_root(privileged: &Privileged, plan: &Plan, events: &EventFiles) -> Result<(), EffectError> {
+    plan.effects.root.iter().try_for_each(|effect| apply(privileged, plan, events, effect))
 }
 
-fn apply(privileged: &Privileged, plan: &Plan, effect: &RootEffect) -> Result<(), EffectError> {
+fn apply(
+    privileged: &Privileged,
+    plan: &Plan,
+    events: &EventFiles,
+    effect: &RootEffect,
+) -> Result<(), EffectError> {
     match effect {
         RootEffect::MakeRuntimeDirectories { path } => runtime::make_directories(privileged, path),
         RootEffect::WriteNormaliser { path } => runtime::write_normaliser(path),
         RootEffect::WritePing { path } => runtime::write_ping(path),
         RootEffect::WriteIni { path } => runtime::write(path, plan.ini.render().as_bytes()),
-        RootEffect::WriteRunRecord { path } => runtime::write_run_record(path, plan),
+        RootEffect::WriteRunRecord { path } => runtime::write_run_record(path, plan, events),
         RootEffect::AddAccount { user, uid, gid, home } => accounts::add(
             privileged,
             Path::new("/etc"),
@@ -62,8 +70,8 @@ fn apply(privileged: &Privileged, plan: &Plan, effect: &RootEffect) -> Result<()
         RootEffect::PrepareHome { path, uid, gid, take_ownership } => {
             home::prepare(privileged, path, *uid, *gid, *take_ownership)
         }
-        RootEffect::GiveDirectory { home, below, uid, gid } => {
-            home::give_directory(privileged, home, below, *uid, *gid)
+        RootEffect::GiveDirectories { home, names, uid, gid } => {
+            home::give_directories(privileged, home, names, *uid, *gid)
         }
         RootEffect::LinkSite { link, target } => site_link::make(privileged, link, target),
     }

@@ -18,6 +18,7 @@ pub mod decision;
 pub mod effects;
 pub mod exit;
 pub mod health;
+pub mod kernel_file;
 pub mod logging;
 pub mod lsapi;
 pub mod lsphp;

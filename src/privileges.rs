@@ -24,7 +24,8 @@ pub struct Privileged {
 /// The state after the drop, proven by reading back.
 #[derive(Debug)]
 pub struct SiteUser {
-    target: Target,
+    /// The signals that exec would leave ignored, a bit each, the lowest for signal 1.
+    ignored_signals: u64,
 }
 
 /// What the process shall be.
@@ -66,13 +67,7 @@ impl Privileged {
     /// Warnings (a bounding set that cannot be emptied, groups that a non-root start cannot drop)
     /// come back beside the new state.
     pub fn become_site_user(self, target: Target) -> Result<(SiteUser, Vec<String>), DropError> {
-        let warnings = drop::irrevocably(self.started_as, target)?;
-        Ok((SiteUser { target }, warnings))
-    }
-}
-
-impl SiteUser {
-    pub fn target(&self) -> Target {
-        self.target
+        let (after, warnings) = drop::irrevocably(self.started_as, target)?;
+        Ok((SiteUser { ignored_signals: after.ignored_signals }, warnings))
     }
 }

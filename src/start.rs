@@ -62,7 +62,7 @@ pub fn start() -> Result<Infallible, StartError> {
     check_ids(&privileged, &plan)?;
     info!("{}", summary(&plan));
 
-    effects::apply_as_root(&privileged, &plan)?;
+    effects::apply_as_root(&privileged, &plan, &decision.event_files)?;
     let site_user = drop_privileges(privileged, &plan)?;
     effects::apply_as_site_user(&site_user, &plan);
     let program = Program {

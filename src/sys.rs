@@ -38,13 +38,11 @@ struct KernelSigaction {
     mask: u64,
 }
 
-/// The number of the last signal, real-time ones included.
-const LAST_SIGNAL: libc::c_int = 64;
-
-/// Puts every signal back to its default action, the two that glibc reserves for itself included.
-pub fn default_signal_actions() -> io::Result<()> {
+/// Puts the signals of a mask, as `SigIgn` of `/proc/self/status` shows it, back to their default
+/// action, the two that glibc reserves for itself included. Handlers need nothing: exec resets them.
+pub fn default_signal_actions(ignored: u64) -> io::Result<()> {
     let default = KernelSigaction { handler: libc::SIG_DFL, flags: 0, restorer: 0, mask: 0 };
-    for signal in (1..=LAST_SIGNAL).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+    for signal in (1..=u64::BITS).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
         // SAFETY: `default` has the layout that rt_sigaction(2) reads and outlives the call, the
         // old action is not asked for, and SIG_DFL runs no code of this process.
         let result = unsafe {

@@ -175,7 +175,8 @@ impl Directory {
         if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
             return Err(io::Error::other("it is not a regular file"));
         }
-        let mut bytes = Vec::new();
+        let mut bytes =
+            Vec::with_capacity(usize::try_from(status.st_size.clamp(0, 1 << 20)).unwrap_or(0) + 1);
         file.take(limit + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
             return Err(io::Error::other(format!("it is larger than {limit} bytes")));
@@ -183,16 +184,18 @@ impl Directory {
         Ok((bytes, status))
     }
 
-    /// Writes `name` anew as `temporary`, for a later [`Directory::rename`]. What an interrupted
-    /// start left under the temporary name is replaced.
+    /// Writes a new file under the name `temporary`, for a later [`Directory::rename`]. What an
+    /// interrupted start left there is replaced.
     pub fn write_file(&self, temporary: &Name, bytes: &[u8], mode: Mode) -> io::Result<File> {
-        match self.remove_file(temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-        let mut file = File::from(self.open_below(temporary, flags, mode)?);
-        nix::sys::stat::fchmod(&file, mode)?;
+        let opened = self.open_below(temporary, flags, mode).or_else(|error| {
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(error);
+            }
+            self.remove_file(temporary)?;
+            self.open_below(temporary, flags, mode)
+        });
+        let mut file = File::from(opened?);
         file.write_all(bytes)?;
         Ok(file)
     }

@@ -124,7 +124,7 @@ fn as_environment(variables: &Variables) -> Environment {
 }
 
 fn plan(settings: &Settings, environment: &Environment) -> Plan {
-    let limits = Limits { memory: None, lost: vec![], mem_total: None, pids: None, warnings: vec![] };
+    let limits = Limits::default();
     let lsphp = Lsphp::Found { path: "/bin/lsphp".into() };
     plan::decide(Inputs { settings, environment, limits: &limits, lsphp: &lsphp, suppose_mib: None })
 }

@@ -1,11 +1,9 @@
 //! Reads the kernel's small files, and the forms of text they have.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-/// More than any file read here has; what lies beyond is not wanted, whatever the file is.
-const MAX_FILE_SIZE: u64 = 4 << 20;
+use crate::kernel_file;
 
 /// The kernel's files below one root, and what was wrong with them.
 pub(super) struct KernelFiles<'a> {
@@ -20,9 +18,7 @@ impl<'a> KernelFiles<'a> {
 
     /// Reads `path`, which is relative to the root.
     pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let mut content = Vec::with_capacity(4096);
-        File::open(self.root.join(path))?.take(MAX_FILE_SIZE).read_to_end(&mut content)?;
-        Ok(content)
+        kernel_file::read(&self.root.join(path))
     }
 
     /// Reads `path`, or warns that it cannot be read.

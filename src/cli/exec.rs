@@ -12,7 +12,7 @@ use crate::decision;
 use crate::exit::Exit;
 use crate::logging;
 use crate::plan::Plan;
-use crate::privileges::{Privileged, Program};
+use crate::privileges::{Privileged, Program, set_umask};
 use crate::start::{self, StartError};
 
 #[derive(Debug, Args)]
@@ -44,6 +44,7 @@ fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, Star
     let privileged = Privileged::of_this_process();
     let decision = decision::decide(Path::new("/"), privileged.started_as(), None);
     logging::init(decision.log);
+    set_umask()?;
     let plan = decision.plan.map_err(StartError::Refused)?;
     start::check_ids(&privileged, &plan)?;
     let site_user = start::drop_privileges(privileged, &plan)?;

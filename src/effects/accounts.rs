@@ -49,13 +49,18 @@ impl Account<'_> {
 /// The name belongs to another uid.
 pub fn add(privileged: &Privileged, etc: &Path, account: &Account) -> Result<(), EffectError> {
     let Account { user, uid, gid, .. } = account;
+    let opened = match Directory::open_system(etc) {
+        Ok(opened) => opened,
+        Err(cause) => {
+            warn_of_missing(privileged, user, &etc.join("passwd"), &cause);
+            return Ok(());
+        }
+    };
     let add = |file: &str, id: u32, line: &str| {
-        Directory::open_system(etc).and_then(|etc| add_entry(&etc, file, user, id, line)).unwrap_or_else(
-            |cause| {
-                warn_of_missing(privileged, user, &etc.join(file), &cause);
-                None
-            },
-        )
+        add_entry(&opened, file, user, id, line).unwrap_or_else(|cause| {
+            warn_of_missing(privileged, user, &etc.join(file), &cause);
+            None
+        })
     };
     if let Some(other) = add("passwd", uid.as_raw(), &account.passwd_line()) {
         let cause = format!("user {user} is uid {other} there, the site is uid {uid}");
@@ -123,13 +128,14 @@ fn with_line(mut text: Vec<u8>, line: &str) -> Vec<u8> {
 /// Whole or not at all, also across a crash of the machine; mode and owner stay.
 fn replace(etc: &Directory, name: &Name, text: &[u8], status: &FileStat) -> io::Result<()> {
     let temporary: Name = format!(".{name}.cac-lsphp").parse()?;
-    let result =
-        etc.write_file(&temporary, text, Mode::from_bits_truncate(status.st_mode)).and_then(|file| {
-            let (uid, gid) = (status.st_uid.into(), status.st_gid.into());
-            nix::unistd::fchown(&file, Some(uid), Some(gid))?;
-            file.sync_all()?;
-            etc.rename(&temporary, name)
-        });
+    let mode = Mode::from_bits_truncate(status.st_mode);
+    let result = etc.write_file(&temporary, text, mode).and_then(|file| {
+        let (uid, gid) = (status.st_uid.into(), status.st_gid.into());
+        nix::sys::stat::fchmod(&file, mode)?; // the umask took its part
+        nix::unistd::fchown(&file, Some(uid), Some(gid))?;
+        file.sync_all()?;
+        etc.rename(&temporary, name)
+    });
     if result.is_err() {
         let _ = etc.remove_file(&temporary); // the first error is the one to report
     }

@@ -64,22 +64,33 @@ fn make_system_directory(path: &Path) -> io::Result<Directory> {
     Directory::open_system(path)
 }
 
-/// Gives a directory below the home to the site if it exists and is not the site's yet. What is no
-/// directory is left alone, and so are a mount and what root cannot look into for lack of
-/// CAP_DAC_OVERRIDE.
-pub fn give_directory(
+/// Gives the directories `names` below the home to the site, each if it exists and is not the
+/// site's yet. What is no directory is left alone, and so are a mount and what root cannot look
+/// into for lack of CAP_DAC_OVERRIDE.
+pub fn give_directories(
     privileged: &Privileged,
     home: &Path,
-    below: &str,
+    names: &[&str],
     uid: Uid,
     gid: Gid,
 ) -> Result<(), EffectError> {
     if !privileged.is_root() {
         return Ok(());
     }
-    let path = home.join(below);
+    let top =
+        open_top(home).map_err(|cause| EffectError::failed("opening", home, cause, "check the volume"))?;
+    names.iter().try_for_each(|below| give_directory(&top, below, uid, gid))
+}
+
+fn open_top(home: &Path) -> io::Result<Directory> {
+    let homes = Directory::open_system(home.parent().unwrap_or(Path::new("/")))?;
+    homes.child(&home.file_name().unwrap_or_default().to_string_lossy().parse()?)
+}
+
+fn give_directory(top: &Directory, below: &str, uid: Uid, gid: Gid) -> Result<(), EffectError> {
+    let path = top.path().join(below);
     let left_alone = |what| tracing::warn!("giving {}: {what}, and is left alone", path.display());
-    match open_below(home, below) {
+    match open_below(top, below) {
         Ok(directory) => give(&directory, uid, gid).map_err(|cause| {
             EffectError::failed("giving", &path, cause, "check the volume and the capability CHOWN")
         })?,
@@ -94,11 +105,10 @@ pub fn give_directory(
     Ok(())
 }
 
-fn open_below(home: &Path, below: &str) -> io::Result<Directory> {
-    let homes = Directory::open_system(home.parent().unwrap_or(Path::new("/")))?;
-    let name = home.file_name().unwrap_or_default().to_string_lossy();
-    let top = homes.child(&name.parse()?)?;
-    below.split('/').try_fold(top, |directory, component| directory.child_on_same_mount(&component.parse()?))
+fn open_below(top: &Directory, below: &str) -> io::Result<Directory> {
+    let (first, rest) = below.split_once('/').unwrap_or((below, ""));
+    let directory = top.child_on_same_mount(&first.parse()?)?;
+    if rest.is_empty() { Ok(directory) } else { open_below(&directory, rest) }
 }
 
 fn give(directory: &Directory, uid: Uid, gid: Gid) -> io::Result<()> {

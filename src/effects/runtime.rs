@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{EffectError, is_no_directory};
 use crate::cgroup::EventFiles;
+use crate::kernel_file;
 use crate::plan::Plan;
 use crate::privileges::Privileged;
 use crate::tree::{Directory, Name, NotAName};
@@ -22,6 +23,8 @@ const NORMALISER: &str = include_str!("../../ini/cac-lsphp-normalize.php");
 const PING: &str = include_str!("../../ini/cac-lsphp-ping.php");
 
 const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
+
+const STAT: &str = "/proc/self/stat";
 
 const WAY_OUT: &str = "/run must be writable: mount a tmpfs there";
 
@@ -37,7 +40,7 @@ struct RunRecord<'a> {
     start_ticks: u64,
     /// Where `pid` counts, such as `pid:[4026531836]`.
     pid_namespace: PathBuf,
-    events: EventFiles,
+    events: &'a EventFiles,
     plan: &'a Plan,
 }
 
@@ -76,23 +79,26 @@ pub fn write_ping(path: &Path) -> Result<(), EffectError> {
     write(path, PING.as_bytes())
 }
 
-pub fn write_run_record(path: &Path, plan: &Plan) -> Result<(), EffectError> {
+pub fn write_run_record(path: &Path, plan: &Plan, events: &EventFiles) -> Result<(), EffectError> {
     let unreadable =
         |path: &str, cause: String| EffectError::failed("reading", Path::new(path), cause, "mount /proc");
     let record = RunRecord {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION"),
         started_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()),
-        start_ticks: Stat::from_file("/proc/self/stat")
-            .map_err(|cause| unreadable("/proc/self/stat", cause.to_string()))?
-            .starttime,
+        start_ticks: start_ticks().map_err(|cause| unreadable(STAT, cause))?,
         pid_namespace: std::fs::read_link("/proc/self/ns/pid")
             .map_err(|cause| unreadable("/proc/self/ns/pid", cause.to_string()))?,
-        events: EventFiles::find(Path::new("/")),
+        events,
         plan,
     };
     let json = serde_json::to_vec_pretty(&record).map_err(|cause| failed("writing", path, cause.into()))?;
     write(path, &json)
+}
+
+fn start_ticks() -> Result<u64, String> {
+    let stat = kernel_file::read(Path::new(STAT)).map_err(|cause| cause.to_string())?;
+    Ok(Stat::from_read(stat.as_slice()).map_err(|cause| cause.to_string())?.starttime)
 }
 
 /// Writes `path` whole or not at all. No fsync: what is in `/run` is made anew at every boot.

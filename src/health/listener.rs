@@ -148,7 +148,7 @@ mod tests {
             pid: 1,
             start_ticks: 1,
             pid_namespace: "pid:[1]".into(),
-            events: crate::cgroup::EventFiles::find(Path::new("/nonexistent")),
+            events: crate::cgroup::EventFiles::default(),
             uid: SITE,
             listen: listen.parse().unwrap(),
             workers: 7,

@@ -126,7 +126,7 @@ mod tests {
             pid: PID,
             start_ticks: 99,
             pid_namespace: "pid:[1]".into(),
-            events: crate::cgroup::EventFiles::find(Path::new("/nonexistent")),
+            events: crate::cgroup::EventFiles::default(),
             uid: 61045,
             listen: "0.0.0.0:9000".parse().unwrap(),
             workers: 7,

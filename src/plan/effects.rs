@@ -63,9 +63,9 @@ pub enum RootEffect {
         take_ownership: bool,
     },
     /// Gives directories that exist to the site, never what is in them.
-    GiveDirectory {
+    GiveDirectories {
         home: PathBuf,
-        below: &'static str,
+        names: &'static [&'static str],
         uid: Uid,
         gid: Gid,
     },
@@ -107,13 +107,8 @@ fn root_effects(site: &Site, options: &Options, ini: &IniPlan) -> Vec<RootEffect
         RootEffect::WriteRunRecord { path: RUN_RECORD.into() },
         RootEffect::AddAccount { user: site.user.clone(), uid, gid, home: home.clone() },
         RootEffect::PrepareHome { path: home.clone(), uid, gid, take_ownership: options.take_ownership },
+        RootEffect::GiveDirectories { home: home.clone(), names: &SITE_DIRECTORIES, uid, gid },
     ];
-    effects.extend(SITE_DIRECTORIES.map(|below| RootEffect::GiveDirectory {
-        home: home.clone(),
-        below,
-        uid,
-        gid,
-    }));
     if let (true, Some(domain)) = (options.site_link, &site.domain) {
         let link = Path::new("/mnt/users").join(site.user.as_str()).join(domain.as_str());
         effects.push(RootEffect::LinkSite { link, target: home });
@@ -176,8 +171,8 @@ impl fmt::Display for RootEffect {
                 let owner = if *take_ownership { "whoever's" } else { "root's" };
                 write!(f, "make {}; give its top, if {owner}, to {uid}:{gid}", path.display())
             }
-            Self::GiveDirectory { home, below, uid, gid } => {
-                write!(f, "give {}/{below}, if it exists, to {uid}:{gid}", home.display())
+            Self::GiveDirectories { names, uid, gid, .. } => {
+                write!(f, "give its {} to {uid}:{gid}", names.join(", "))
             }
             Self::LinkSite { link, target } => write!(f, "link {} to {}", link.display(), target.display()),
         }

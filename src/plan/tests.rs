@@ -15,7 +15,7 @@ use crate::settings::{self, StartedAs};
 const SITE: [(&str, &str); 3] = [("user", "alice"), ("uid", "61045"), ("domain", "example.com")];
 
 fn no_limits() -> Limits {
-    Limits { memory: None, lost: vec![], mem_total: Some(64 << 30), pids: None, warnings: vec![] }
+    Limits { mem_total: Some(64 << 30), ..Limits::default() }
 }
 
 fn limit(mib: u64) -> Limits {

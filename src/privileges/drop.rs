@@ -10,7 +10,10 @@ use crate::sys;
 
 const NEEDS: &str = "start the container as root with the capabilities SETUID and SETGID";
 
-pub(super) fn irrevocably(started_as: StartedAs, target: Target) -> Result<Vec<String>, DropError> {
+pub(super) fn irrevocably(
+    started_as: StartedAs,
+    target: Target,
+) -> Result<(Credentials, Vec<String>), DropError> {
     let before = Credentials::read()?;
     let mut warnings = Vec::new();
     empty_bounding_set(&before, target, &mut warnings);
@@ -21,8 +24,9 @@ pub(super) fn irrevocably(started_as: StartedAs, target: Target) -> Result<Vec<S
     } else {
         keep_ids(&before, target, &mut warnings)?;
     }
-    // setresuid does this unless securebits say otherwise, so it is done in any case.
-    for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
+    // setresuid does this unless securebits say otherwise, so it is done in any case. What is no
+    // longer permitted is no longer effective.
+    for set in [CapSet::Permitted, CapSet::Inheritable] {
         clear(set)?;
     }
     if target.no_new_privs {
@@ -31,8 +35,9 @@ pub(super) fn irrevocably(started_as: StartedAs, target: Target) -> Result<Vec<S
         })?;
     }
     let after = Credentials::read()?;
+    proof::confirm(&after)?;
     proof::check(&before, &after, target)?;
-    Ok(warnings)
+    Ok((after, warnings))
 }
 
 /// Needs CAP_SETPCAP. Without it only no_new_privs keeps setuid programs from using the set.

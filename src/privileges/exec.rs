@@ -42,7 +42,7 @@ pub enum ExecError {
 impl SiteUser {
     /// Becomes the program, with `directory` as its working directory.
     pub fn exec(self, directory: &Path, program: &Program) -> ExecError {
-        match prepare(directory, program).and_then(|()| replace_process(program)) {
+        match prepare(directory, program, self.ignored_signals).and_then(|()| replace_process(program)) {
             Ok(never) => match never {},
             Err(error) => error,
         }
@@ -58,15 +58,15 @@ pub fn set_umask() -> Result<(), ExecError> {
     step("setting the umask", "let seccomp allow umask", sys::set_umask(0o022))
 }
 
-fn prepare(directory: &Path, program: &Program) -> Result<(), ExecError> {
+fn prepare(directory: &Path, program: &Program, ignored_signals: u64) -> Result<(), ExecError> {
     let entering = format!("entering {}", directory.display());
     step(&entering, "the site user must be able to enter its home", chdir(directory).map_err(Into::into))?;
     if !program.keep_stdin {
         step("opening /dev/null as stdin", "the container needs /dev", null_stdin())?;
     }
-    set_umask()?;
     step("closing descriptors", "let seccomp allow close_range, or mount /proc", close_descriptors())?;
-    step("resetting signals", "let seccomp allow rt_sigaction", sys::default_signal_actions())?;
+    let reset = sys::default_signal_actions(ignored_signals);
+    step("resetting signals", "let seccomp allow rt_sigaction", reset)?;
     let unblocked = SigSet::empty().thread_set_mask().map_err(Into::into);
     step("unblocking signals", "let seccomp allow rt_sigprocmask", unblocked)?;
     let limit = limit_address_space(program.address_space);

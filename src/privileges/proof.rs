@@ -1,8 +1,12 @@
 //! What the kernel says this process is, read back after the drop.
 
+use std::fmt;
+use std::path::Path;
+
 use nix::unistd::{getgroups, getresgid, getresuid};
 
 use super::{DropError, Target};
+use crate::kernel_file;
 
 /// Real, effective and saved id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub(super) struct Credentials {
     pub groups: Vec<u32>,
     pub capabilities: Capabilities,
     pub no_new_privs: bool,
+    /// `SigIgn`: a bit a signal, the lowest for signal 1.
+    pub ignored_signals: u64,
 }
 
 const CAP_SETPCAP: u32 = 8; // capability.h
@@ -38,41 +44,43 @@ const CAP_SETPCAP: u32 = 8; // capability.h
 const STATUS: &str = "/proc/self/status";
 
 impl Credentials {
+    /// Everything as `/proc/self/status` has it, in one look.
     pub fn read() -> Result<Self, DropError> {
-        let fault = |operation: &str, cause: &dyn std::fmt::Display| {
-            DropError::new(operation, cause, "the drop cannot be proven, so nothing is executed")
-        };
-        let uids = getresuid().map_err(|cause| fault("getresuid", &cause))?;
-        let gids = getresgid().map_err(|cause| fault("getresgid", &cause))?;
-        let groups = getgroups().map_err(|cause| fault("getgroups", &cause))?;
-        let status = std::fs::read(STATUS).map_err(|cause| fault(&format!("reading {STATUS}"), &cause))?;
+        let status = kernel_file::read(Path::new(STATUS))
+            .map_err(|cause| unproven(&format!("reading {STATUS}"), cause))?;
         let status = String::from_utf8_lossy(&status);
-        let number = |line: &str, radix| {
+        Self::parse(&status).map_err(|line| unproven(&format!("reading {STATUS}"), format!("no {line} line")))
+    }
+
+    /// The error is the name of the line that is missing or wrong.
+    fn parse(status: &str) -> Result<Self, &'static str> {
+        let value = |line: &'static str| {
             let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
-            value
-                .and_then(|value| u64::from_str_radix(value.trim(), radix).ok())
-                .ok_or_else(|| fault(&format!("reading {STATUS}"), &format!("no {line} line")))
+            value.map(str::trim).ok_or(line)
+        };
+        let mask = |line| u64::from_str_radix(value(line)?, 16).map_err(|_| line);
+        let numbers = |line| -> Result<Vec<u32>, &'static str> {
+            value(line)?.split_whitespace().map(|number| number.parse().map_err(|_| line)).collect()
+        };
+        let ids = |line| match numbers(line)?.as_slice() {
+            [real, effective, saved, _file_system] => {
+                Ok(Ids { real: *real, effective: *effective, saved: *saved })
+            }
+            _ => Err(line),
         };
         Ok(Self {
-            uids: Ids {
-                real: uids.real.as_raw(),
-                effective: uids.effective.as_raw(),
-                saved: uids.saved.as_raw(),
-            },
-            gids: Ids {
-                real: gids.real.as_raw(),
-                effective: gids.effective.as_raw(),
-                saved: gids.saved.as_raw(),
-            },
-            groups: groups.into_iter().map(|group| group.as_raw()).collect(),
+            uids: ids("Uid")?,
+            gids: ids("Gid")?,
+            groups: numbers("Groups")?,
             capabilities: Capabilities {
-                inheritable: number("CapInh", 16)?,
-                permitted: number("CapPrm", 16)?,
-                effective: number("CapEff", 16)?,
-                bounding: number("CapBnd", 16)?,
-                ambient: number("CapAmb", 16)?,
+                inheritable: mask("CapInh")?,
+                permitted: mask("CapPrm")?,
+                effective: mask("CapEff")?,
+                bounding: mask("CapBnd")?,
+                ambient: mask("CapAmb")?,
             },
-            no_new_privs: number("NoNewPrivs", 10)? == 1,
+            no_new_privs: value("NoNewPrivs")? == "1",
+            ignored_signals: mask("SigIgn")?,
         })
     }
 
@@ -83,6 +91,27 @@ impl Credentials {
     fn was_root(&self) -> bool {
         self.uids.effective == 0
     }
+}
+
+/// Asks the kernel for the ids a second way: a `/proc` that is not this kernel's proves nothing.
+pub(super) fn confirm(status: &Credentials) -> Result<(), DropError> {
+    let uids = getresuid().map_err(|cause| unproven("getresuid", cause))?;
+    let gids = getresgid().map_err(|cause| unproven("getresgid", cause))?;
+    let groups = getgroups().map_err(|cause| unproven("getgroups", cause))?;
+    let groups: Vec<u32> = groups.into_iter().map(|group| group.as_raw()).collect();
+    let told = (
+        Ids { real: uids.real.as_raw(), effective: uids.effective.as_raw(), saved: uids.saved.as_raw() },
+        Ids { real: gids.real.as_raw(), effective: gids.effective.as_raw(), saved: gids.saved.as_raw() },
+        &groups,
+    );
+    if told != (status.uids, status.gids, &status.groups) {
+        return Err(unproven(&format!("reading {STATUS}"), format!("the kernel itself says {told:?}")));
+    }
+    Ok(())
+}
+
+fn unproven(operation: &str, cause: impl fmt::Display) -> DropError {
+    DropError::new(operation, cause, "the drop cannot be proven, so nothing is executed")
 }
 
 /// Holds what was planned against what is; one difference refuses all.
@@ -125,7 +154,14 @@ mod tests {
 
     fn root() -> Credentials {
         let capabilities = Capabilities { effective: !0, permitted: !0, bounding: !0, ..NO_CAPABILITIES };
-        Credentials { uids: ids(0), gids: ids(0), groups: vec![0, 4], capabilities, no_new_privs: false }
+        Credentials {
+            uids: ids(0),
+            gids: ids(0),
+            groups: vec![0, 4],
+            capabilities,
+            no_new_privs: false,
+            ignored_signals: 0,
+        }
     }
 
     fn site() -> Credentials {
@@ -135,11 +171,38 @@ mod tests {
             groups: vec![1001],
             capabilities: NO_CAPABILITIES,
             no_new_privs: true,
+            ignored_signals: 0,
         }
     }
 
     fn target() -> Target {
         Target { uid: Uid::new(1000).unwrap(), gid: Gid::new(1001).unwrap(), no_new_privs: true }
+    }
+
+    const STATUS: &str = "Name:\tcac-lsphp\nUid:\t1000\t1000\t1000\t1000\nGid:\t1001\t1001\t1001\t1001\n\
+        Groups:\t1001 \nSigIgn:\t0000000000001000\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n\
+        CapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\n";
+
+    #[test]
+    fn the_kernels_lines_are_read() {
+        let expected = Credentials { ignored_signals: 1 << 12, ..site() };
+        assert_eq!(Credentials::parse(STATUS), Ok(expected));
+        let without_groups = STATUS.replace("1001 \n", "\n");
+        assert_eq!(Credentials::parse(&without_groups).map(|read| read.groups), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_line_that_is_missing_or_no_number_is_named() {
+        for line in STATUS.lines().skip(1) {
+            let (name, value) = line.split_once(':').unwrap();
+            assert_eq!(Credentials::parse(&STATUS.replace(line, "")), Err(name));
+            if name != "Groups" && name != "NoNewPrivs" {
+                assert_eq!(
+                    Credentials::parse(&STATUS.replace(&format!("{name}:{value}"), &format!("{name}:x"))),
+                    Err(name)
+                );
+            }
+        }
     }
 
     #[test]

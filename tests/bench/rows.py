@@ -50,7 +50,7 @@ def system_calls(binary):
     docker = ['/usr/bin/setpriv', '--bounding-set', DOCKER_CAPABILITIES, '/usr/bin/env']
     subprocess.run([*docker, '/usr/bin/strace', '-o', trace, binary, 'run'], env=env, stderr=subprocess.DEVNULL, check=True)
     calls = [line for line in open(trace) if re.match(r'\w+\(', line)]
-    boot = 1 + next(number for number, line in enumerate(calls) if 'execve("/bin/true"' in line)
+    boot = 1 + [number for number, line in enumerate(calls) if line.startswith('execve(')][1]  # the first is our own
     row('system calls of a boot', 'the promise', boot, 150, '', 1)
 
 

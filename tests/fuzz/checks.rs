@@ -50,7 +50,7 @@ fn decide(environment: &Environment, site_file: &SiteFile, started_as: StartedAs
             return faults.iter().for_each(|fault| assert_one_line(fault));
         }
     };
-    let limits = Limits { memory: None, lost: vec![], mem_total: None, pids: None, warnings: vec![] };
+    let limits = Limits::default();
     let lsphp = Lsphp::Found { path: "/bin/lsphp".into() };
     let plan = plan::decide(Inputs {
         settings: &settings,
@@ -105,7 +105,7 @@ pub fn cgroup(data: &[u8]) {
         let bytes: Vec<u64> = limits.memory.iter().chain(&limits.lost).map(|limit| limit.bytes).collect();
         assert!(bytes.is_sorted(), "the tightest first: {bytes:?}");
         assert!(limits.mem_total.is_none_or(|total| bytes.iter().all(|limit| *limit < total)));
-        cgroup::EventFiles::find(root.path()).read(root.path());
+        limits.event_files.read(root.path());
     });
 }
 
