@@ -142,11 +142,16 @@ impl<'a> Reader<'a> {
             self.names().into_iter().filter(|name| name.starts_with(variable::INI_PREFIX)).collect();
         let mut directives = BTreeMap::new();
         for name in names {
-            if let Some(value) = self.parsed(&[&name], "UTF-8 text", |text| Some(text.to_owned())) {
-                match directive_of(&name).and_then(|directive| reachable(&name, directive, &value.value)) {
-                    Ok(directive) => drop(directives.insert(directive, value)),
-                    Err(fault) => self.faults.push(fault),
+            let Some(value) = self.parsed(&[&name], "UTF-8 text", |text| Some(text.to_owned())) else {
+                continue;
+            };
+            match directive_of(&name).and_then(|directive| reachable(&name, directive, &value.value)) {
+                Ok(directive) if directives.contains_key(&directive) => {
+                    self.faults
+                        .push(format!("{name} is refused: another name sets {directive} too; keep one"));
                 }
+                Ok(directive) => drop(directives.insert(directive, value)),
+                Err(fault) => self.faults.push(fault),
             }
         }
         directives

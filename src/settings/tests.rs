@@ -218,6 +218,24 @@ fn directives_by_name() {
 }
 
 #[test]
+fn two_names_of_one_directive_are_refused() {
+    let site = [&SITE[..], &[("CAC_INI_session.name", "a"), ("CAC_INI_session__name", "b")]].concat();
+    let fault = "CAC_INI_session__name is refused: another name sets session.name too; keep one";
+    assert_eq!(faults(&site), [fault]);
+}
+
+#[test]
+fn an_open_basedir_must_let_php_reach_the_normaliser() {
+    let set = |value| outcome(&[&SITE[..], &[("CAC_INI_open_basedir", value)]].concat(), "", ROOT);
+    for value in ["/home/alice:/run/cac-lsphp/", "/run/cac-lsphp", "/", "/run:/home/alice"] {
+        assert!(set(value).is_ok(), "{value}");
+    }
+    for value in ["/home/alice", "/home/alice:/run/other", ":"] {
+        assert!(set(value).unwrap_err()[0].contains("/run/cac-lsphp/"), "{value}");
+    }
+}
+
+#[test]
 fn unknown_names_get_the_nearest_known_one() {
     for (name, nearest) in [
         ("CAC_LSTEN", "CAC_LISTEN"),
