@@ -30,7 +30,8 @@ pub struct Limits {
     pub mem_total: Option<u64>,
     /// The tightest limit on the number of processes and threads; `None`: unlimited.
     pub pids: Option<PidsLimit>,
-    /// Where the kernel counts what it refused.
+    /// Where the kernel counts what it refused: a place, not a limit, so not shown with them.
+    #[serde(skip)]
     pub event_files: EventFiles,
     /// What could not be read or used, one line each, naming the file.
     pub warnings: Vec<String>,
