@@ -18,7 +18,16 @@ pub struct CompletionsArgs {
 pub fn completions(arguments: &CompletionsArgs) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "cac-lsphp", &mut script);
-    write_out(&script)
+    match arguments.shell {
+        Shell::Bash => write_out(one_spelling(&String::from_utf8_lossy(&script)).as_bytes()),
+        _ => write_out(&script),
+    }
+}
+
+/// clap_complete 4.6.11 spells the dash of the program's name in two ways, so that bash would offer
+/// nothing behind a command.
+fn one_spelling(script: &str) -> String {
+    script.replace("cac__subcmd__lsphp", "cac__lsphp")
 }
 
 /// Prints the manual page, roff.

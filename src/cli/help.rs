@@ -1,7 +1,7 @@
 //! What `--help` says beside the commands: examples, exit codes, the environment.
 
 use crate::exit::Exit;
-use crate::settings::variable;
+use crate::settings::variable::{self, Row};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -9,6 +9,7 @@ Examples:
       -v /srv/alice:/home/alice cac-lsphp:php83
   docker exec SITE cac-lsphp plan                     what was decided, and why
   docker exec SITE cac-lsphp plan --memory 2G         what would 2 GB give?
+  docker exec SITE cac-lsphp healthcheck --deep       can it serve? if not, why
   docker exec SITE cac-lsphp exec -- wp cron event run --due-now
   cac-lsphp request --addr 172.17.0.2:9000 /home/alice/public_html/index.php
 
@@ -30,11 +31,14 @@ fn exit_codes() -> String {
 }
 
 fn environment() -> String {
-    variable::rows()
-        .iter()
-        .map(|row| {
-            let names = row.names.join(", ");
-            format!("  {names} [{}]\n      {}; {}\n", row.default, row.about, row.accepts)
-        })
-        .collect()
+    let groups = variable::groups();
+    groups.iter().map(|(heading, rows)| format!("\n {heading}\n{}", described(rows))).collect()
+}
+
+fn described(rows: &[Row]) -> String {
+    let line = |row: &Row| {
+        let names = row.names.join(", ");
+        format!("  {names} [{}]\n      {}; {}\n", row.default, row.about, row.accepts)
+    };
+    rows.iter().map(line).collect()
 }

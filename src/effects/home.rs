@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use nix::sys::stat::Mode;
+use nix::unistd::AccessFlags;
 
 use super::{EffectError, is_missing, is_no_directory};
 use crate::privileges::Privileged;
@@ -28,6 +29,10 @@ pub fn prepare(
     if owner == uid.as_raw() {
         return Ok(());
     }
+    if owner == 0 && !privileged.is_root() {
+        tell_of_roots(path);
+        return Ok(());
+    }
     let may_take = privileged.is_root() && (owner == 0 || take_ownership);
     if !may_take {
         let cause = format!("it belongs to uid {owner}, the site is uid {uid}");
@@ -35,6 +40,19 @@ pub fn prepare(
         return Err(EffectError::refused("taking", path, cause, way_out));
     }
     home.give(uid, gid).map_err(failed)
+}
+
+/// A start without root leaves root's home as it is. Kubernetes gives a volume to the site's group only
+/// (`fsGroup`), which is enough to write there.
+fn tell_of_roots(path: &Path) {
+    let access = nix::unistd::access(path, AccessFlags::W_OK);
+    let path = path.display();
+    match access {
+        Ok(()) => tracing::info!("giving {path}: it is root's and stays, the site's group can write there"),
+        Err(error) => tracing::warn!(
+            "giving {path}: it is root's and the site cannot write there: {error}; chown it, or set fsGroup to the site's gid"
+        ),
+    }
 }
 
 fn open_or_make(path: &Path) -> Result<Directory, EffectError> {

@@ -162,40 +162,56 @@ pub struct Row {
 
 /// Every variable, in the order of the contract.
 pub fn rows() -> Vec<Row> {
-    vec![
-        USER.row(),
-        UID.row(),
-        GID.row(),
-        DOMAIN.row(),
-        CHILDREN.row(),
-        WORKER_ESTIMATE.row(),
-        MEMORY.row(),
-        OPCACHE_MEMORY.row(),
-        OPCACHE_MAX_FILES.row(),
-        EXTRA_CHILDREN.row(),
-        MAX_IDLE_CHILDREN.row(),
-        MAX_IDLE.row(),
-        MAX_REQUESTS.row(),
-        MAX_PROCESS_TIME.row(),
-        AVOID_FORK.row(),
-        PGRP_MAX_IDLE.row(),
-        MEM_SOFT.row(),
-        MEM_HARD.row(),
-        USER_INI.row(),
-        Row {
-            names: &["CAC_INI_<directive>"],
-            default: "none".into(),
-            accepts: "any text; __ in the name stands for a dot".into(),
-            about: "a PHP directive for this site, as in CAC_INI_memory_limit=256M",
-        },
-        LISTEN.row(),
-        LSPHP.row(),
-        NO_NEW_PRIVS.row(),
-        SITE_LINK.row(),
-        TAKE_OWNERSHIP.row(),
-        SITE_FILE.row(),
-        LOG.row(),
-        LOG_FORMAT.row(),
+    groups().into_iter().flat_map(|(_, rows)| rows).collect()
+}
+
+/// The same under headings, as help shows them.
+pub fn groups() -> [(&'static str, Vec<Row>); 6] {
+    let directive = Row {
+        names: &["CAC_INI_<directive>"],
+        default: "none".into(),
+        accepts: "any text; __ in the name stands for a dot".into(),
+        about: "a PHP directive for this site, as in CAC_INI_memory_limit=256M",
+    };
+    [
+        ("The site", vec![USER.row(), UID.row(), GID.row(), DOMAIN.row()]),
+        (
+            "Memory and workers",
+            vec![
+                CHILDREN.row(),
+                WORKER_ESTIMATE.row(),
+                MEMORY.row(),
+                OPCACHE_MEMORY.row(),
+                OPCACHE_MAX_FILES.row(),
+                EXTRA_CHILDREN.row(),
+            ],
+        ),
+        (
+            "The life of a worker",
+            vec![
+                MAX_IDLE_CHILDREN.row(),
+                MAX_IDLE.row(),
+                MAX_REQUESTS.row(),
+                MAX_PROCESS_TIME.row(),
+                AVOID_FORK.row(),
+                PGRP_MAX_IDLE.row(),
+                MEM_SOFT.row(),
+                MEM_HARD.row(),
+            ],
+        ),
+        ("PHP", vec![USER_INI.row(), directive]),
+        (
+            "The container",
+            vec![
+                LISTEN.row(),
+                LSPHP.row(),
+                NO_NEW_PRIVS.row(),
+                SITE_LINK.row(),
+                TAKE_OWNERSHIP.row(),
+                SITE_FILE.row(),
+            ],
+        ),
+        ("The log", vec![LOG.row(), LOG_FORMAT.row()]),
     ]
 }
 
