@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use crate::exit::Exit;
 
 #[derive(Debug, Parser)]
-#[command(name = "cac-lsphp", version, about, propagate_version = true, after_long_help = help::after())]
+#[command(name = "cac-lsphp", version = env!("CAC_LSPHP_VERSION"), about, propagate_version = true, after_long_help = help::after())]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

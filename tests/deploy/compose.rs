@@ -1,0 +1,168 @@
+//! `examples/compose.yaml` and OpenLiteSpeed's configuration beside it, run with docker-compose. The front
+//! end is tests/front_end, which reads that same configuration.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{docker, made, text};
+use crate::{lines, repository, run};
+
+const SITES: [(&str, u32, &str); 2] = [("alice", 61045, "example.com"), ("bob", 61046, "example.org")];
+
+const PAGE: &str = "<?php
+header('Content-Type: application/json');
+echo json_encode(['file' => $_SERVER['SCRIPT_FILENAME'], 'root' => $_SERVER['DOCUMENT_ROOT'],
+    'uid' => posix_getuid(), 'body' => file_get_contents('php://input'), 'query' => $_GET,
+    'uri' => $_SERVER['REQUEST_URI']]);
+";
+
+/// The project, up until it is dropped.
+struct Project {
+    name: String,
+    homes: TempDir,
+    port: u16,
+}
+
+impl Project {
+    fn up() -> Self {
+        let homes = tempfile::tempdir().unwrap();
+        for (user, _, domain) in SITES {
+            let root = homes.path().join(user).join("public_html");
+            fs::create_dir_all(&root).unwrap();
+            fs::write(root.join("index.php"), PAGE).unwrap();
+            fs::write(root.join("site.css"), domain).unwrap();
+        }
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let project = Project { name: format!("cac-test-{}", std::process::id()), homes, port: free };
+        text(project.compose(&["up", "-d"]));
+        project
+    }
+
+    fn compose(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new("docker-compose");
+        command.arg("-p").arg(&self.name);
+        command.arg("-f").arg(repository("examples/compose.yaml"));
+        command.arg("-f").arg(repository("tests/front_end/compose.yaml"));
+        command.args(arguments).env("HOMES", self.homes.path()).env("HTTP_PORT", self.port.to_string());
+        run(command.env("SIDECAR", made("CAC_TEST_IMAGE")).env("FRONT_END", made("CAC_TEST_FRONT_END")))
+    }
+
+    fn container(&self, service: &str) -> String {
+        text(self.compose(&["ps", "-q", service])).trim().to_owned()
+    }
+
+    fn exec(&self, service: &str, command: &[&str]) -> Output {
+        docker([&["exec", &self.container(service)], command].concat())
+    }
+
+    fn address(&self, service: &str) -> String {
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        text(docker(["inspect", "--format", format, &self.container(service)])).trim().to_owned()
+    }
+
+    /// One HTTP request to the front end: status and body.
+    fn curl(&self, domain: &str, path: &str, arguments: &[&str]) -> (u16, String) {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let host = format!("Host: {domain}");
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--max-time", "20", "-w", "\n%{http_code}", "-H", &host, &url]).args(arguments);
+        let output = text(run(&mut curl));
+        let (body, status) = output.rsplit_once('\n').unwrap();
+        (status.parse().unwrap(), body.to_owned())
+    }
+
+    fn json(&self, domain: &str, path: &str, arguments: &[&str]) -> Value {
+        let (status, body) = self.curl(domain, path, arguments);
+        assert_eq!(status, 200, "{domain}{path}: {body}\n{}", lines(&self.compose(&["logs"])));
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        self.compose(&["down", "-v", "-t", "2"]);
+    }
+}
+
+#[test]
+fn two_sites_are_served_through_one_front_end_and_cannot_reach_each_other() {
+    let project = Project::up();
+    wait_until_healthy(&project);
+    for (user, uid, domain) in SITES {
+        is_served(&project, user, uid, domain);
+        front_end_is_told_what_the_plan_says(&project, user);
+    }
+    assert_eq!(project.curl("unknown.example", "/", &[]).0, 404);
+    assert_eq!(project.json("www.example.com", "/", &[])["uid"], 61045, "a second name of alice's");
+    only_the_front_end_reaches_a_site(&project);
+}
+
+/// Asked through Docker's own health check, which the example inherits from the image.
+fn wait_until_healthy(project: &Project) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    for (user, ..) in SITES {
+        let container = project.container(user);
+        loop {
+            let check = docker(["exec", &container, "cac-lsphp", "healthcheck", "--deep"]);
+            if check.status.success() {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{}\n{}", lines(&check), lines(&project.compose(&["logs"])));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+fn is_served(project: &Project, user: &str, uid: u32, domain: &str) {
+    let home = format!("/home/{user}/public_html");
+    let page = project.json(domain, "/?a=b%20c", &["--data-binary", "the body"]);
+    let expected = json!({
+        "file": format!("{home}/index.php"), "root": home, "uid": uid,
+        "body": "the body", "query": {"a": "b c"}, "uri": "/?a=b%20c",
+    });
+    assert_eq!(page, expected);
+    assert_eq!(project.curl(domain, "/site.css", &[]), (200, domain.to_owned()), "sent by the front end");
+    assert_eq!(project.json(domain, "/no/such/page", &[])["uri"], "/no/such/page");
+    assert_eq!(project.curl(domain, "/../../../../etc/passwd", &["--path-as-is"]).0, 400);
+}
+
+fn front_end_is_told_what_the_plan_says(project: &Project, user: &str) {
+    let plan = text(project.exec(user, &["cac-lsphp", "plan", "--format", "json"]));
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let told = &plan["front_end"];
+    let file = format!("examples/openlitespeed/vhosts/{user}/vhconf.conf");
+    assert_eq!(setting(&repository(&file), "maxConns"), told["max_conns"].to_string(), "{file}");
+    let domain = plan["site"]["domain"].as_str().unwrap();
+    assert_eq!(told["document_root"], format!("/mnt/users/{user}/{domain}/public_html"));
+}
+
+/// The value of a name that is there once.
+fn setting(file: &Path, name: &str) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let mut values = text.lines().filter_map(|line| {
+        let (known, value) = line.trim().split_once(char::is_whitespace)?;
+        (known == name).then(|| value.trim().to_owned())
+    });
+    let value = values.next().unwrap_or_else(|| panic!("no {name} in {}", file.display()));
+    assert_eq!(values.next(), None, "{name} twice in {}", file.display());
+    value
+}
+
+fn only_the_front_end_reaches_a_site(project: &Project) {
+    let connects = |from: &str, to: &str| {
+        let connect = format!("exec timeout 2 bash -c '</dev/tcp/{}/9000'", project.address(to));
+        project.exec(from, &["bash", "-c", &connect]).status.success()
+    };
+    assert!(connects("front-end", "alice") && connects("front-end", "bob"));
+    assert!(!connects("bob", "alice") && !connects("alice", "bob"));
+    for (user, ..) in SITES {
+        let published = text(docker(["port", &project.container(user)]));
+        assert_eq!(published, "", "{user} publishes a port");
+    }
+}

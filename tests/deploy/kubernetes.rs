@@ -1,0 +1,263 @@
+//! `examples/kubernetes.yaml`: held to the restricted Pod Security Standard, and run with `podman kube
+//! play`, as far as that goes. podman knows neither fsGroup, readiness probes nor network policies.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use cac_lsphp::lsapi::{Body, Client, Deadline};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Site, UID, as_front_end, docker, made, parse, text};
+use crate::{lines, repository, run};
+
+const IMAGE: &str = "image: cac-lsphp:php83";
+
+fn manifest() -> Vec<Value> {
+    let program = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+    let json = run(Command::new("python3").args(["-c", program]).arg(repository("examples/kubernetes.yaml")));
+    serde_json::from_str(&text(json)).unwrap()
+}
+
+fn resource(kind: &str) -> Value {
+    let found = manifest().into_iter().find(|resource| resource["kind"] == kind);
+    found.unwrap_or_else(|| panic!("no {kind}"))
+}
+
+/// The controls of the standard, as its page lists them: baseline's first, then restricted's.
+#[test]
+fn the_pod_meets_the_restricted_standard() {
+    let deployment = resource("Deployment");
+    let pod = &deployment["spec"]["template"]["spec"];
+    for forbidden in ["hostNetwork", "hostPID", "hostIPC"] {
+        assert_eq!(pod[forbidden], Value::Null, "{forbidden}");
+    }
+    let allowed = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim"];
+    for volume in pod["volumes"].as_array().unwrap() {
+        let kinds: Vec<_> = volume.as_object().unwrap().keys().filter(|key| *key != "name").collect();
+        assert!(kinds.iter().all(|kind| allowed.contains(&kind.as_str())), "{volume}");
+    }
+    let context = &pod["securityContext"];
+    assert_eq!(context["runAsNonRoot"], true);
+    assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
+    assert_ne!(context["runAsUser"], 0);
+    for container in pod["containers"].as_array().unwrap() {
+        let context = &container["securityContext"];
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}));
+        assert_eq!(context["privileged"], Value::Null);
+        assert_eq!(container["ports"], Value::Null, "no host port");
+        assert_eq!(context["readOnlyRootFilesystem"], true, "more than the standard asks");
+    }
+}
+
+#[test]
+fn the_parts_of_the_manifest_name_each_other() {
+    let deployment = resource("Deployment");
+    let template = &deployment["spec"]["template"];
+    let (pod, labels) = (&template["spec"], template["metadata"]["labels"].as_object().unwrap());
+    let container = &pod["containers"][0];
+    let variables = container["env"].as_array().unwrap();
+    let variable =
+        |name| variables.iter().find(|variable| variable["name"] == name).unwrap()["value"].clone();
+    for id in ["runAsUser", "runAsGroup", "fsGroup"] {
+        assert_eq!(pod["securityContext"][id].to_string(), variable("uid").as_str().unwrap(), "{id}");
+    }
+    let policy = resource("NetworkPolicy");
+    for selector in [
+        &deployment["spec"]["selector"]["matchLabels"],
+        &resource("Service")["spec"]["selector"],
+        &policy["spec"]["podSelector"]["matchLabels"],
+    ] {
+        let matches = |(name, value)| labels.get(name) == Some(value);
+        assert!(selector.as_object().unwrap().iter().all(matches), "{selector}");
+    }
+    // One peer with both selectors: two peers would admit everything in that namespace.
+    let peers = policy["spec"]["ingress"][0]["from"].as_array().unwrap();
+    assert_eq!(peers.len(), 1);
+    assert!(peers[0]["namespaceSelector"].is_object() && peers[0]["podSelector"].is_object());
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let home = format!("/home/{}", variable("user").as_str().unwrap());
+    assert!(mounts.iter().any(|mount| mount["mountPath"] == home));
+}
+
+const PAGE: &str = "<?php echo json_encode(posix_getuid());";
+
+fn home_of_roots(gid: u32, mode: u32) -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    chown(home.path(), Some(0), Some(gid)).unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(mode)).unwrap();
+    home
+}
+
+/// Volumes as Kubernetes gives them: root's, writable for the group that fsGroup names.
+#[test]
+fn volumes_that_are_only_the_groups_do() {
+    let volume = format!("mode=2777,gid={UID}");
+    let tmpfs = ["/run/cac-lsphp", "/mnt/users", "/tmp"].map(|path| format!("{path}:{volume}"));
+    let user = format!("{UID}:{UID}");
+    let home = home_of_roots(UID, 0o2775);
+    let site = Site::at(home.path()).page("uid.php", PAGE);
+    let restricted =
+        ["--user", &user, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
+    let site =
+        tmpfs.iter().fold(site.options(restricted), |site, tmpfs| site.options(["--tmpfs", tmpfs])).start();
+    assert_eq!(site.json("uid.php"), UID);
+    site.exec(["cac-lsphp", "healthcheck", "--deep"]);
+    assert!(home.path().join("logs/php-fpm/error.log").is_file(), "made by the site");
+    let logs = site.logs();
+    assert!(logs.lines().any(|line| line.contains("INFO giving /home/alice: it is root's")), "{logs}");
+}
+
+#[test]
+fn a_home_that_the_site_cannot_write_is_told_and_served() {
+    let user = format!("{UID}:{UID}");
+    let home = home_of_roots(0, 0o755);
+    let site = Site::at(home.path()).page("uid.php", PAGE);
+    let tmpfs = ["--tmpfs", "/run/cac-lsphp:mode=0777", "--tmpfs", "/mnt/users:mode=0777"];
+    let site = site.options(["--user", &user]).options(tmpfs).start();
+    assert_eq!(site.json("uid.php"), UID);
+    let logs = site.logs();
+    let told = logs.lines().any(|line| line.contains("WARN giving /home/alice") && line.contains("fsGroup"));
+    assert!(told, "{logs}");
+}
+
+/// podman with its own storage, gone when it is dropped.
+struct Podman {
+    folder: TempDir,
+}
+
+impl Podman {
+    /// With the image under test, as `localhost/cac-lsphp:php83`.
+    fn with_image() -> Self {
+        let podman = Podman { folder: tempfile::tempdir().unwrap() };
+        // runc, because crun refuses hybrid cgroups; the limits, because root may not raise its own here.
+        let configuration = "[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
+            [containers]\ndefault_ulimits = [\"nofile=20000:20000\", \"nproc=32768:32768\"]\n";
+        fs::write(podman.path("containers.conf"), configuration).unwrap();
+        let mut save = Command::new(made("CAC_TEST_DOCKER"));
+        let mut save = save.args(["save", &made("CAC_TEST_IMAGE")]).stdout(Stdio::piped()).spawn().unwrap();
+        let load = run(podman.command(&["load", "-q"]).stdin(save.stdout.take().unwrap()));
+        assert!(save.wait().unwrap().success());
+        let loaded = text(load);
+        let id = loaded.trim().rsplit("sha256:").next().unwrap();
+        text(podman.run(&["tag", id, "localhost/cac-lsphp:php83"]));
+        podman
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("podman");
+        command.env("CONTAINERS_CONF", self.path("containers.conf"));
+        command.arg("--root").arg(self.path("root")).arg("--runroot").arg(self.path("run"));
+        command.args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        run(&mut self.command(arguments))
+    }
+
+    fn exec(&self, command: &[&str]) -> Output {
+        self.run(&[&["exec", "alice-pod-0-site"], command].concat())
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        self.run(&["pod", "rm", "-fa"]);
+        self.run(&["rm", "-fa"]);
+        run(Command::new("umount").arg(self.path("root/overlay")));
+    }
+}
+
+#[test]
+fn podman_plays_the_manifest() {
+    let podman = Podman::with_image();
+    let manifest = fs::read_to_string(repository("examples/kubernetes.yaml")).unwrap();
+    assert_eq!(manifest.matches(IMAGE).count(), 1);
+    let local = manifest.replace(IMAGE, "image: localhost/cac-lsphp:php83");
+    fs::write(podman.path("site.yaml"), local).unwrap();
+    let file = podman.path("site.yaml");
+    let played = podman.run(&["kube", "play", &file.display().to_string()]);
+    assert!(played.status.success(), "{}", lines(&played));
+
+    // Both probes, word for word.
+    let container = resource("Deployment")["spec"]["template"]["spec"]["containers"][0].clone();
+    for probe in ["livenessProbe", "readinessProbe"] {
+        let command: Vec<String> =
+            serde_json::from_value(container[probe]["exec"]["command"].clone()).unwrap();
+        let command: Vec<_> = command.iter().map(String::as_str).collect();
+        wait_for_success(&podman, &command);
+    }
+    is_as_restricted_as_it_says(&podman);
+    answers_as_in_docker(&podman);
+}
+
+fn wait_for_success(podman: &Podman, command: &[&str]) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let output = podman.exec(command);
+        if output.status.success() {
+            return;
+        }
+        let logs = podman.run(&["logs", "alice-pod-0-site"]);
+        assert!(Instant::now() < deadline, "{command:?}: {}\n{}", lines(&output), lines(&logs));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn is_as_restricted_as_it_says(podman: &Podman) {
+    let status = text(podman.exec(&["cat", "/proc/1/status"]));
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("no {name} in {status}"))
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let uid = UID.to_string();
+    for (name, expected) in [
+        ("Name", "lsphp"),
+        ("Uid", [uid.as_str(); 4].join(" ").as_str()),
+        ("Groups", &uid),
+        ("CapBnd", "0000000000000000"),
+        ("CapEff", "0000000000000000"),
+        ("NoNewPrivs", "1"),
+        ("Seccomp", "2"),
+    ] {
+        assert_eq!(field(name), expected, "{name}");
+    }
+    assert!(!podman.exec(&["touch", "/etc/passwd"]).status.success(), "the root is read-only");
+}
+
+/// The same plan and the same page as from Docker with the same limit.
+fn answers_as_in_docker(podman: &Podman) {
+    let code = "<?php echo json_encode([$_SERVER['SCRIPT_FILENAME'], posix_getuid(), ini_get('error_log'),
+        opcache_get_configuration()['directives']['opcache.memory_consumption']]);";
+    let in_docker = Site::new().page("same.php", code).start();
+
+    let write = format!("cat >/home/alice/public_html/same.php <<'END'\n{code}\nEND\n");
+    text(podman.exec(&["sh", "-c", &write]));
+    let pod = text(podman.run(&["ps", "-q", "--filter", "name=infra"]));
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address = text(podman.run(&["inspect", "--format", format, pod.trim()]));
+    let mut client = Client::new(format!("{}:9000", address.trim()).parse().unwrap());
+    let page = client.fetch(&as_front_end("same.php"), Body::None, Deadline::after(Duration::from_secs(20)));
+    assert_eq!(parse(&page.unwrap()), in_docker.json("same.php"));
+
+    let plan = |output: Output| {
+        let plan: Value = serde_json::from_str(&text(output)).unwrap();
+        [&plan["memory"]["limit_mib"], &plan["workers"]["value"], &plan["front_end"], &plan["ini"]]
+            .map(Clone::clone)
+    };
+    let command = ["cac-lsphp", "plan", "--format", "json"];
+    let from_docker = plan(docker([&["exec", &in_docker.name], &command[..]].concat()));
+    assert_eq!(plan(podman.exec(&command)), from_docker);
+}
