@@ -71,6 +71,7 @@ pub fn start() -> Result<Infallible, StartError> {
         environment: plan.exec.environment.iter().collect(),
         address_space: plan.exec.address_space,
         keep_stdin: false,
+        if_missing: "set CAC_LSPHP to an lsphp whose interpreter is there too",
     };
     Err(site_user.exec(Path::new(&plan.site.home), &program).into())
 }

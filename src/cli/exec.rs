@@ -55,6 +55,7 @@ fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, Star
         environment: plan.exec.environment.iter().collect(),
         address_space: plan.exec.address_space,
         keep_stdin: true,
+        if_missing: "name a program in PATH or give its path; a script needs its interpreter too",
     };
     Err(site_user.exec(&working_directory(&plan), &program).into())
 }

@@ -26,13 +26,15 @@ pub struct Program<'a> {
     pub address_space: AddressSpace,
     /// A server must not read the terminal; an operator's command may.
     pub keep_stdin: bool,
+    /// What to do if it is not there.
+    pub if_missing: &'static str,
 }
 
 /// Why nothing was executed. One line each.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
-    #[error("executing {}: {cause}; set CAC_LSPHP to the path of lsphp", path.display())]
-    NotFound { path: PathBuf, cause: Errno },
+    #[error("executing {}: {cause}; {way_out}", path.display())]
+    NotFound { path: PathBuf, cause: Errno, way_out: &'static str },
     #[error("executing {}: {cause}; it must be an executable that the site user may run", path.display())]
     NotExecutable { path: PathBuf, cause: Errno },
     #[error("{operation}: {cause}; {way_out}")]
@@ -107,7 +109,9 @@ fn replace_process(program: &Program) -> Result<std::convert::Infallible, ExecEr
     execve(&path, &argv, &environment).map_err(|cause| {
         let path = program.path.to_owned();
         match cause {
-            Errno::ENOENT | Errno::ENOTDIR => ExecError::NotFound { path, cause },
+            Errno::ENOENT | Errno::ENOTDIR => {
+                ExecError::NotFound { path, cause, way_out: program.if_missing }
+            }
             _ => ExecError::NotExecutable { path, cause },
         }
     })
