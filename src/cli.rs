@@ -81,7 +81,8 @@ fn refuse(error: &clap::Error, wrong: Exit) -> Exit {
 
 /// Writes to stdout. A reader that has seen enough (`| head`) is no error.
 fn write_out(bytes: &[u8]) -> Exit {
-    match std::io::stdout().write_all(bytes) {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Exit::Success,
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Success,
         Err(error) => {

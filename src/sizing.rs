@@ -12,6 +12,9 @@ const PARENT_MIB: u64 = 16;
 /// stop the container after its request limit.
 pub const MIN_CHILDREN: u32 = 2;
 
+/// lsphp itself takes no more.
+pub const MAX_CHILDREN: u32 = 10_000;
+
 /// Kept free below `pids.max` for lsphp's parent, a health check and an operator's shell.
 const RESERVED_PIDS: u64 = 8;
 
@@ -79,10 +82,9 @@ pub fn unlimited_budget_mib(mem_total_mib: Option<u64>) -> u64 {
     mem_total_mib.map_or(UNLIMITED_MIB, |total| UNLIMITED_MIB.min(total / 4))
 }
 
-/// lsphp's own ceiling is 10000 (`lsapi` fact: at most 10000 children).
 fn children_within(total: u64, extra: u32) -> u32 {
-    let children = total.saturating_sub(extra.into()).clamp(MIN_CHILDREN.into(), 10_000);
-    u32::try_from(children).unwrap_or(10_000)
+    let children = total.saturating_sub(extra.into());
+    u32::try_from(children).unwrap_or(MAX_CHILDREN).clamp(MIN_CHILDREN, MAX_CHILDREN)
 }
 
 #[cfg(test)]

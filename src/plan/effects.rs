@@ -126,7 +126,7 @@ fn site_user_effects(site: &Site) -> Vec<SiteUserEffect> {
     effects
 }
 
-/// One row of the printed list.
+/// One row of the printed list; a transition is what no effect stands for.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Row<'a> {
@@ -135,7 +135,7 @@ enum Row<'a> {
         #[serde(flatten)]
         effect: &'a RootEffect,
     },
-    Drop {
+    Transition {
         r#as: &'static str,
         effect: &'static str,
     },
@@ -149,9 +149,9 @@ enum Row<'a> {
 impl Serialize for Effects {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let root = self.root.iter().map(|effect| Row::Root { r#as: "root", effect });
-        let drop = std::iter::once(Row::Drop { r#as: "root", effect: "drop_privileges" });
+        let drop = std::iter::once(Row::Transition { r#as: "root", effect: "drop_privileges" });
         let site_user = self.site_user.iter().map(|effect| Row::SiteUser { r#as: "site_user", effect });
-        let exec = std::iter::once(Row::Drop { r#as: "site_user", effect: "exec" });
+        let exec = std::iter::once(Row::Transition { r#as: "site_user", effect: "exec" });
         serializer.collect_seq(root.chain(drop).chain(site_user).chain(exec))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::{Plan, effects};
+use super::Plan;
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -70,7 +70,7 @@ impl Plan {
 
     fn write_effects(&self, f: &mut Formatter<'_>) -> fmt::Result {
         row(f, "as root", "in this order")?;
-        self.effects.root.iter().try_for_each(|effect: &effects::RootEffect| reason(f, effect))?;
+        self.effects.root.iter().try_for_each(|effect| reason(f, effect))?;
         row(f, "drop", format_args!("to {}:{} for good", self.site.uid, self.site.gid))?;
         row(f, "as user", &self.site.user)?;
         self.effects.site_user.iter().try_for_each(|effect| reason(f, effect))
@@ -89,9 +89,13 @@ fn lost(f: &mut Formatter<'_>, lost: &[String]) -> fmt::Result {
     lost.iter().try_for_each(|line| reason(f, format_args!("not: {line}")))
 }
 
-/// Names, broken into lines of a terminal.
+/// Names, if there are any, broken into lines of a terminal.
 fn list<'a>(f: &mut Formatter<'_>, title: &str, names: impl Iterator<Item = &'a str>) -> fmt::Result {
     const WIDTH: usize = 66;
+    let mut names = names.peekable();
+    if names.peek().is_none() {
+        return Ok(());
+    }
     let mut line = title.to_owned();
     for name in names.map(|name| name.escape_debug().to_string()) {
         if line.len() + 1 + name.len() > WIDTH {

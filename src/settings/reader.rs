@@ -12,7 +12,7 @@ use super::environment::Environment;
 use super::identity::{Domain, Gid, Uid, User};
 use super::site_file::SiteFile;
 use super::variable::{self, Range, Switch, Text, Variable};
-use super::{LogSettings, Sourced, StartedAs, size};
+use super::{LogSettings, Sourced, StartedAs, directive, size};
 use crate::lsapi::Address;
 
 /// Reads settings and gathers faults and warnings on the way.
@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
         let value = u32::try_from(clamped).unwrap_or(max);
         if clamped != wide.value {
             self.warnings.push(format!(
-                "{}={} is out of range {min} to {max}: using {value}",
+                "{}: {} is out of range {min} to {max}, using {value}",
                 wide.source, wide.value
             ));
         }
@@ -118,8 +118,10 @@ impl<'a> Reader<'a> {
     pub fn avoid_fork(&mut self) -> Option<Sourced<String>> {
         let value =
             self.text(&variable::AVOID_FORK, |text| (size::bytes(text)? < 2 << 30).then(|| text.to_owned()))?;
-        let (source, text) = (&value.source, &value.value);
-        self.warnings.push(format!("{source}={text}: lsphp compares it with the host's free memory, not the container's; better unset it"));
+        self.warnings.push(format!(
+            "{}: lsphp compares it with the host's free memory, not the container's; better unset it",
+            value.source
+        ));
         Some(value)
     }
 
@@ -145,7 +147,7 @@ impl<'a> Reader<'a> {
             let Some(value) = self.parsed(&[&name], "UTF-8 text", |text| Some(text.to_owned())) else {
                 continue;
             };
-            match directive_of(&name).and_then(|directive| reachable(&name, directive, &value.value)) {
+            match directive::accept(&name, &value.value) {
                 Ok(directive) if directives.contains_key(&directive) => {
                     self.faults
                         .push(format!("{name} is refused: another name sets {directive} too; keep one"));
@@ -272,38 +274,4 @@ fn whole_number(text: &str) -> Option<i128> {
     }
     let magnitude = digits.parse().unwrap_or(i128::MAX);
     Some(if text.starts_with('-') { -magnitude } else { magnitude })
-}
-
-/// A line that begins with one of these ends PHP's reading of the whole file.
-const INI_WORDS: [&str; 8] = ["true", "on", "yes", "false", "off", "no", "none", "null"];
-
-/// `CAC_INI_opcache__enable` → `opcache.enable`, unless the plan owns that directive.
-fn directive_of(name: &str) -> Result<String, String> {
-    let directive = name.strip_prefix(variable::INI_PREFIX).unwrap_or(name).replace("__", ".");
-    let well_formed = directive.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    if directive.is_empty() || !well_formed {
-        let form = "letters, digits and _ . - after CAC_INI_";
-        return Err(format!("{} is refused: a PHP directive is {form}", name.escape_debug()));
-    }
-    if INI_WORDS.contains(&directive.to_ascii_lowercase().as_str()) {
-        return Err(format!("{name} is refused: {directive} is a value in PHP's ini syntax, no directive"));
-    }
-    let way_out = match directive.as_str() {
-        "opcache.memory_consumption" => "set OPCACHE_MEMORY_MB instead",
-        "opcache.max_accelerated_files" => "set OPCACHE_MAX_FILES instead",
-        "error_log" => "it is always /home/<user>/logs/php-fpm/error.log",
-        "auto_prepend_file" => "it is the DOCUMENT_ROOT normaliser; let the site include its own file",
-        _ => return Ok(directive),
-    };
-    Err(format!("{name} is refused: {directive} belongs to the plan; {way_out}"))
-}
-
-/// Under an `open_basedir` without our directory PHP could not open the normaliser, and so no page.
-fn reachable(name: &str, directive: String, value: &str) -> Result<String, String> {
-    const NEEDED: &str = "/run/cac-lsphp/";
-    let covers = |entry: &str| NEEDED.starts_with(entry) || entry == NEEDED.trim_end_matches('/');
-    if directive != "open_basedir" || value.split(':').any(|entry| !entry.is_empty() && covers(entry)) {
-        return Ok(directive);
-    }
-    Err(format!("{name} is refused: without {NEEDED} in it PHP could open no page; add :{NEEDED}"))
 }

@@ -230,7 +230,7 @@ fn an_open_basedir_must_let_php_reach_the_normaliser() {
     for value in ["/home/alice:/run/cac-lsphp/", "/run/cac-lsphp", "/", "/run:/home/alice"] {
         assert!(set(value).is_ok(), "{value}");
     }
-    for value in ["/home/alice", "/home/alice:/run/other", ":"] {
+    for value in ["/home/alice", "/home/alice:/run/other", "/home/alice:/ru", "/run/cac", ":"] {
         assert!(set(value).unwrap_err()[0].contains("/run/cac-lsphp/"), "{value}");
     }
 }

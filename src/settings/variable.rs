@@ -2,6 +2,8 @@
 //!
 //! [`rows`] is what `--help` and the README show; a test compares them.
 
+use crate::sizing::{MAX_CHILDREN, MIN_CHILDREN};
+
 /// A setting's names, strongest first, what it accepts, and what it means.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable<A> {
@@ -74,7 +76,7 @@ pub const DOMAIN: Variable<Text> = text(
 pub const CHILDREN: Variable<Range> = number(
     &["PHP_LSAPI_CHILDREN", "LSAPI_CHILDREN", "FPM_MAX_CHILDREN"],
     None,
-    (2, 10_000), // below 2 lsphp runs without its process manager, above 10000 it clamps
+    (MIN_CHILDREN, MAX_CHILDREN),
     "workers; computed from the memory limit when unset",
 );
 pub const WORKER_ESTIMATE: Variable<Range> =
@@ -88,11 +90,11 @@ pub const OPCACHE_MAX_FILES: Variable<Range> =
 pub const EXTRA_CHILDREN: Variable<Range> = number(
     &["LSAPI_EXTRA_CHILDREN"],
     Some(0),
-    (0, 10_000),
+    (0, MAX_CHILDREN),
     "workers lsphp adds on top, counted in the budget",
 );
 pub const MAX_IDLE_CHILDREN: Variable<Range> =
-    number(&["LSAPI_MAX_IDLE_CHILDREN"], Some(2), (1, 10_000), "idle workers kept");
+    number(&["LSAPI_MAX_IDLE_CHILDREN"], Some(2), (1, MAX_CHILDREN), "idle workers kept");
 pub const MAX_IDLE: Variable<Range> =
     number(&["LSAPI_MAX_IDLE"], Some(60), (1, 86_400), "seconds an idle worker is kept");
 pub const MAX_REQUESTS: Variable<Range> = number(
