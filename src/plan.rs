@@ -11,6 +11,8 @@ pub mod php_ini;
 mod tests;
 mod text;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 pub use self::address_space::AddressSpace;
@@ -22,12 +24,14 @@ use crate::cgroup::Limits;
 use crate::lsphp::Lsphp;
 use crate::settings::environment::Environment;
 use crate::settings::identity::{Domain, Gid, Uid, User};
-use crate::settings::{Options, Settings};
+use crate::settings::{Options, Settings, Sourced};
 use crate::sizing::{self, Demand, Workers};
 
 /// All that is decided, in the shape that `plan --format json` documents.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
+    /// What was set, by the setting's name; all else is at its default.
+    pub given: BTreeMap<String, Sourced<String>>,
     pub site: SitePlan,
     pub memory: MemoryPlan,
     pub workers: WorkersPlan,
@@ -96,7 +100,7 @@ pub struct Inputs<'a> {
 
 /// Decides everything.
 pub fn decide(inputs: Inputs) -> Plan {
-    let Settings { site, options, warnings } = inputs.settings;
+    let Settings { site, options, given, warnings } = inputs.settings;
     let mut warnings = [warnings.as_slice(), &inputs.limits.warnings].concat();
     let memory = memory::decide(options, inputs.limits, inputs.suppose_mib, &mut warnings);
     let workers = decide_workers(options, inputs.limits, &memory, &mut warnings);
@@ -111,6 +115,7 @@ pub fn decide(inputs: Inputs) -> Plan {
         warnings.push(warning);
     }
     Plan {
+        given: given.clone(),
         front_end: FrontEndPlan {
             max_conns: workers.value.saturating_add(workers.extra),
             address: options.listen.value.to_string(),

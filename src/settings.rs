@@ -57,6 +57,8 @@ pub struct StartedAs {
 pub struct Settings {
     pub site: Site,
     pub options: Options,
+    /// Every setting that was named, as it was given; all others are at their defaults.
+    pub given: BTreeMap<String, Sourced<String>>,
     /// What was clamped or ignored, one line each.
     pub warnings: Vec<String>,
 }
@@ -107,9 +109,10 @@ pub fn read(
     reader.log();
     reader.warn_about_pgrp_max_idle();
     reader.warn_about_unknown_names();
+    let given = reader.given();
     let (faults, warnings) = reader.finish();
     match site {
-        Some(site) if faults.is_empty() => Ok(Settings { site, options, warnings }),
+        Some(site) if faults.is_empty() => Ok(Settings { site, options, given, warnings }),
         _ => Err(faults),
     }
 }

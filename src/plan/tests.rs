@@ -41,7 +41,8 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 #[test]
 fn the_documented_shape() {
     let json = json(&plan(&[], &limit(1024), None));
-    let top = ["site", "memory", "workers", "opcache", "front_end", "ini", "exec", "effects", "warnings"];
+    let top =
+        ["given", "site", "memory", "workers", "opcache", "front_end", "ini", "exec", "effects", "warnings"];
     assert_eq!(keys(&json), top.into());
     assert_eq!(json["memory"]["limit_mib"], 1024);
     assert_eq!(json["memory"]["budget_mib"], 1024);
@@ -59,6 +60,26 @@ fn the_documented_shape() {
     assert_eq!(json["exec"]["environment"]["set"]["LSAPI_EXTRA_CHILDREN"], "0");
     assert_eq!(json["effects"][0]["effect"], "make_runtime_directories");
     assert_eq!(json["warnings"], serde_json::json!([]));
+}
+
+/// What is given twice, blank or clamped is told as it was given.
+#[test]
+fn every_setting_that_was_named_has_its_source() {
+    let more =
+        [("LSAPI_MAX_REQS", "9"), ("PHP_LSAPI_MAX_REQUESTS", "7"), ("LSAPI_MAX_IDLE", "0"), ("gid", "")];
+    let plan = plan(&[&more[..], &[("CAC_INI_precision", "5")]].concat(), &limit(1024), None);
+    let names: Vec<_> = plan.given.keys().map(String::as_str).collect();
+    let expected = ["CAC_INI_precision", "LSAPI_MAX_IDLE", "PHP_LSAPI_MAX_REQUESTS", "domain", "uid", "user"];
+    assert_eq!(names, expected);
+    let requests = serde_json::json!({
+        "value": "7",
+        "source": "PHP_LSAPI_MAX_REQUESTS from the environment",
+        "lost": ["LSAPI_MAX_REQS=9 from the environment"],
+    });
+    assert_eq!(json(&plan)["given"]["PHP_LSAPI_MAX_REQUESTS"], requests);
+    for line in ["LSAPI_MAX_IDLE from the environment: 0", "not: LSAPI_MAX_REQS=9 from the environment"] {
+        assert!(plan.to_string().contains(line), "{plan}");
+    }
 }
 
 #[test]

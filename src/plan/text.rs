@@ -7,6 +7,7 @@ use super::Plan;
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.write_site(f)?;
+        self.write_given(f)?;
         self.write_sizes(f)?;
         self.write_exec(f)?;
         self.write_effects(f)?;
@@ -22,6 +23,14 @@ impl Plan {
             Some(domain) => row(f, "domain", domain),
             None => row(f, "domain", "none"),
         }
+    }
+
+    fn write_given(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        row(f, "given", "all else is at its default")?;
+        self.given.values().try_for_each(|given| {
+            reason(f, format_args!("{}: {}", given.source, given.value.escape_debug()))?;
+            given.lost.iter().try_for_each(|line| reason(f, format_args!("  not: {line}")))
+        })
     }
 
     fn write_sizes(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -41,6 +41,21 @@ impl<'a> Reader<'a> {
         Self { environment, site_file, faults: Vec::new(), warnings: Vec::new() }
     }
 
+    /// Every setting that somebody names, as it was given, by the strongest of its names.
+    pub fn given(&self) -> BTreeMap<String, Sourced<String>> {
+        let names = self.names();
+        let directives = names.iter().filter(|name| name.starts_with(variable::INI_PREFIX));
+        let directives = directives.map(|name| (name.as_str(), self.winner(&[name])));
+        let settings = variable::rows().into_iter().map(|row| row.names);
+        let settings = settings.filter_map(|names| Some((*names.first()?, self.winner(names))));
+        let text = |given: Sourced<&OsStr>| Sourced {
+            value: given.value.to_string_lossy().into_owned(),
+            source: given.source,
+            lost: given.lost,
+        };
+        settings.chain(directives).filter_map(|(name, given)| Some((name.to_owned(), text(given?)))).collect()
+    }
+
     /// Faults and warnings, one line each.
     pub fn finish(self) -> (Vec<String>, Vec<String>) {
         (self.faults, self.warnings)
@@ -211,21 +226,26 @@ impl<'a> Reader<'a> {
         form: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Option<Sourced<T>> {
-        let candidates = self.candidates(names);
-        let (winner, losers) = candidates.split_first()?;
-        let source = winner.source();
-        let Some(value) = winner.value.to_str().and_then(parse) else {
-            self.faults.push(format!("{source} is refused: {:?} is not {form}", winner.value));
+        let Sourced { value, source, lost } = self.winner(names)?;
+        let Some(parsed) = value.to_str().and_then(parse) else {
+            self.faults.push(format!("{source} is refused: {value:?} is not {form}"));
             return None;
         };
-        let lost = losers
-            .iter()
-            .map(|loser| {
-                let value = loser.value.to_string_lossy();
-                format!("{}={} from {}", loser.name.escape_debug(), value.escape_debug(), loser.place)
-            })
-            .collect();
-        Some(Sourced { value, source, lost })
+        Some(Sourced { value: parsed, source, lost })
+    }
+
+    /// The strongest value among `names`, as it was given.
+    fn winner<'n>(&self, names: &[&'n str]) -> Option<Sourced<&'n OsStr>>
+    where
+        'a: 'n,
+    {
+        let candidates = self.candidates(names);
+        let (winner, losers) = candidates.split_first()?;
+        let lost = losers.iter().map(|loser| {
+            let value = loser.value.to_string_lossy();
+            format!("{}={} from {}", loser.name.escape_debug(), value.escape_debug(), loser.place)
+        });
+        Some(Sourced { value: winner.value, source: winner.source(), lost: lost.collect() })
     }
 
     /// Who names the setting, strongest first; blanks are as unset.

@@ -58,7 +58,7 @@ fn the_shape_of_the_plan() {
 }
 
 /// What has names of the site's own ends a path, and so does a list.
-const OPEN_ENDED: [&str; 3] = ["ini.directives", "exec.environment.set", "exec.lsphp"];
+const OPEN_ENDED: [&str; 4] = ["given", "ini.directives", "exec.environment.set", "exec.lsphp"];
 
 fn paths(path: &str, value: &Value, found: &mut BTreeSet<String>) {
     match value {
