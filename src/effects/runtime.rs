@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::stat::Mode;
-use procfs::FromRead;
-use procfs::process::Stat;
 use serde::Serialize;
 
 use super::{EffectError, is_no_directory};
 use crate::cgroup::EventFiles;
-use crate::kernel_file;
 use crate::plan::Plan;
 use crate::privileges::Privileged;
+use crate::process_stat::ProcessStat;
 use crate::tree::{Directory, Name, NotAName};
 
 /// The script that PHP runs before each of the site's.
@@ -24,7 +22,7 @@ const PING: &str = include_str!("../../ini/cac-lsphp-ping.php");
 
 const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
 
-const STAT: &str = "/proc/self/stat";
+const SELF: &str = "/proc/self";
 
 const WAY_OUT: &str = "/run must be writable: mount a tmpfs there";
 
@@ -80,25 +78,18 @@ pub fn write_ping(path: &Path) -> Result<(), EffectError> {
 }
 
 pub fn write_run_record(path: &Path, plan: &Plan, events: &EventFiles) -> Result<(), EffectError> {
-    let unreadable =
-        |path: &str, cause: String| EffectError::failed("reading", Path::new(path), cause, "mount /proc");
+    let unreadable = |cause: io::Error| EffectError::failed("reading", Path::new(SELF), cause, "mount /proc");
     let record = RunRecord {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION"),
         started_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()),
-        start_ticks: start_ticks().map_err(|cause| unreadable(STAT, cause))?,
-        pid_namespace: std::fs::read_link("/proc/self/ns/pid")
-            .map_err(|cause| unreadable("/proc/self/ns/pid", cause.to_string()))?,
+        start_ticks: ProcessStat::read(Path::new(SELF)).map_err(unreadable)?.start_ticks,
+        pid_namespace: std::fs::read_link(Path::new(SELF).join("ns/pid")).map_err(unreadable)?,
         events,
         plan,
     };
     let json = serde_json::to_vec_pretty(&record).map_err(|cause| failed("writing", path, cause.into()))?;
     write(path, &json)
-}
-
-fn start_ticks() -> Result<u64, String> {
-    let stat = kernel_file::read(Path::new(STAT)).map_err(|cause| cause.to_string())?;
-    Ok(Stat::from_read(stat.as_slice()).map_err(|cause| cause.to_string())?.starttime)
 }
 
 /// Writes `path` whole or not at all. No fsync: what is in `/run` is made anew at every boot.

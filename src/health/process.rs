@@ -1,7 +1,7 @@
 //! The recorded process: there, running, and lsphp.
 
 use std::ffi::OsStr;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 
 use super::Reason;
 use super::record::Record;
+use crate::process_stat::ProcessStat;
 
 /// Bytes that the kernel keeps of a program's name (TASK_COMM_LEN without the NUL).
 const LONGEST_COMM: usize = 15;
@@ -20,34 +21,6 @@ const OUR_COMM: &[u8] = env!("CARGO_PKG_NAME").as_bytes();
 
 const LSPHP_COMM: &[u8] = b"lsphp";
 
-/// Fields of `/proc/PID/stat`, see proc_pid_stat(5).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stat {
-    pub(super) comm: Vec<u8>,
-    pub(super) state: u8,
-    pub(super) parent: u32,
-    pub(super) start_ticks: u64,
-}
-
-impl Stat {
-    pub(super) fn read(proc: &Path, pid: u32) -> io::Result<Self> {
-        let bytes = std::fs::read(proc.join(pid.to_string()).join("stat"))?;
-        Self::parse(&bytes).ok_or_else(|| ErrorKind::InvalidData.into())
-    }
-
-    /// The name may hold anything, blanks and parentheses too; no field behind it does.
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let open = bytes.iter().position(|byte| *byte == b'(')?;
-        let close = bytes.iter().rposition(|byte| *byte == b')')?;
-        let comm = bytes.get(open + 1..close)?.to_vec();
-        let mut fields = std::str::from_utf8(bytes.get(close + 1..)?).ok()?.split_ascii_whitespace();
-        let state = *fields.next()?.as_bytes().first()?; // field 3
-        let parent = fields.next()?.parse().ok()?; // field 4
-        let start_ticks = fields.nth(17)?.parse().ok()?; // field 22
-        Some(Self { comm, state, parent, start_ticks })
-    }
-}
-
 /// Judges the recorded process by what `proc` says; its name is the answer when nothing is wrong.
 ///
 /// By pid, start time and name. Not by `/proc/PID/exe`: only the process's own uid may read it,
@@ -55,7 +28,7 @@ impl Stat {
 pub(super) fn inspect(proc: &Path, record: &Record) -> Result<Vec<u8>, Reason> {
     same_namespace(proc, record)?;
     let pid = record.pid;
-    let stat = match Stat::read(proc, pid) {
+    let stat = match ProcessStat::read(&proc.join(pid.to_string())) {
         Ok(stat) => stat,
         Err(error) if is_gone(&error) => return Err(absent(pid)),
         Err(error) => {
@@ -113,8 +86,6 @@ fn absent(pid: u32) -> Reason {
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
-
-    use proptest::prelude::*;
 
     use super::*;
 
@@ -183,24 +154,5 @@ mod tests {
     fn without_proc_nothing_is_known() {
         let nowhere = Path::new("/nonexistent");
         assert!(matches!(inspect(nowhere, &record()), Err(Reason::Unreadable { .. })));
-    }
-
-    #[test]
-    fn this_process_is_seen_as_it_is() {
-        let stat = Stat::read(Path::new("/proc"), std::process::id()).unwrap();
-        assert_eq!(stat.parent, std::os::unix::process::parent_id());
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_parsed(bytes: Vec<u8>) {
-            let _ = Stat::parse(&bytes);
-        }
-
-        #[test]
-        fn any_name_is_given_back(comm in "[^\\n]{0,16}", start_ticks: u64) {
-            let parsed = Stat::parse(stat(&comm, 'S', start_ticks).as_bytes());
-            prop_assert_eq!(parsed.map(|stat| (stat.comm, stat.start_ticks)), Some((comm.into_bytes(), start_ticks)));
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::process::Stat;
+use crate::process_stat::ProcessStat;
 
 /// Counts lsphp's children that bear its name `comm`: as PID 1 it is also the parent of every orphan.
 pub(super) fn count(proc: &Path, pid: u32, comm: &[u8]) -> io::Result<usize> {
@@ -25,8 +25,7 @@ fn is_named(proc: &Path, pid: u32, comm: &[u8]) -> bool {
 }
 
 fn count_in_all(proc: &Path, pid: u32, comm: &[u8]) -> io::Result<usize> {
-    let pids = std::fs::read_dir(proc)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let stats = pids.filter_map(|pid| Stat::read(proc, pid).ok());
+    let stats = std::fs::read_dir(proc)?.filter_map(|entry| ProcessStat::read(&entry.ok()?.path()).ok());
     Ok(stats.filter(|stat| stat.parent == pid && stat.comm == comm).count())
 }
 
