@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use self::environment::Environment;
 use self::identity::Site;
-use self::reader::Reader;
+use self::reader::{Reader, Readings};
 use self::site_file::SiteFile;
 use crate::lsapi::Address;
 
@@ -109,8 +109,7 @@ pub fn read(
     reader.log();
     reader.warn_about_pgrp_max_idle();
     reader.warn_about_unknown_names();
-    let given = reader.given();
-    let (faults, warnings) = reader.finish();
+    let Readings { given, faults, warnings } = reader.finish();
     match site {
         Some(site) if faults.is_empty() => Ok(Settings { site, options, given, warnings }),
         _ => Err(faults),

@@ -19,8 +19,18 @@ use crate::lsapi::Address;
 pub struct Reader<'a> {
     environment: &'a Environment,
     site_file: &'a SiteFile,
-    faults: Vec<String>,
-    warnings: Vec<String>,
+    readings: Readings,
+}
+
+/// What was met beside the values themselves.
+#[derive(Debug, Default)]
+pub struct Readings {
+    /// The settings that somebody names, as they were given, by the strongest of their names.
+    pub given: BTreeMap<String, Sourced<String>>,
+    /// One line each.
+    pub faults: Vec<String>,
+    /// One line each.
+    pub warnings: Vec<String>,
 }
 
 /// One place that gives a setting a value.
@@ -38,27 +48,12 @@ impl Candidate<'_> {
 
 impl<'a> Reader<'a> {
     pub fn new(environment: &'a Environment, site_file: &'a SiteFile) -> Self {
-        Self { environment, site_file, faults: Vec::new(), warnings: Vec::new() }
+        Self { environment, site_file, readings: Readings::default() }
     }
 
-    /// Every setting that somebody names, as it was given, by the strongest of its names.
-    pub fn given(&self) -> BTreeMap<String, Sourced<String>> {
-        let names = self.names();
-        let directives = names.iter().filter(|name| name.starts_with(variable::INI_PREFIX));
-        let directives = directives.map(|name| (name.as_str(), self.winner(&[name])));
-        let settings = variable::rows().into_iter().map(|row| row.names);
-        let settings = settings.filter_map(|names| Some((*names.first()?, self.winner(names))));
-        let text = |given: Sourced<&OsStr>| Sourced {
-            value: given.value.to_string_lossy().into_owned(),
-            source: given.source,
-            lost: given.lost,
-        };
-        settings.chain(directives).filter_map(|(name, given)| Some((name.to_owned(), text(given?)))).collect()
-    }
-
-    /// Faults and warnings, one line each.
-    pub fn finish(self) -> (Vec<String>, Vec<String>) {
-        (self.faults, self.warnings)
+    /// What is left when everything has been read.
+    pub fn finish(self) -> Readings {
+        self.readings
     }
 
     pub fn number(&mut self, variable: &Variable<Range>) -> Sourced<u32> {
@@ -73,7 +68,7 @@ impl<'a> Reader<'a> {
         let clamped = wide.value.clamp(min.into(), max.into());
         let value = u32::try_from(clamped).unwrap_or(max);
         if clamped != wide.value {
-            self.warnings.push(format!(
+            self.readings.warnings.push(format!(
                 "{}: {} is out of range {min} to {max}, using {value}",
                 wide.source, wide.value
             ));
@@ -109,7 +104,9 @@ impl<'a> Reader<'a> {
         match Uid::new(started_as.uid) {
             Some(_) => Gid::new(started_as.gid).or_else(|| {
                 let way_out = "start with --user UID:GID or set gid";
-                self.faults.push(format!("gid is not set and this process's group is root's 0: {way_out}"));
+                self.readings
+                    .faults
+                    .push(format!("gid is not set and this process's group is root's 0: {way_out}"));
                 None
             }),
             None => uid.and_then(|uid| Gid::new(uid.as_raw())),
@@ -133,7 +130,7 @@ impl<'a> Reader<'a> {
     pub fn avoid_fork(&mut self) -> Option<Sourced<String>> {
         let value =
             self.text(&variable::AVOID_FORK, |text| (size::bytes(text)? < 2 << 30).then(|| text.to_owned()))?;
-        self.warnings.push(format!(
+        self.readings.warnings.push(format!(
             "{}: lsphp compares it with the host's free memory, not the container's; better unset it",
             value.source
         ));
@@ -164,11 +161,12 @@ impl<'a> Reader<'a> {
             };
             match directive::accept(&name, &value.value) {
                 Ok(directive) if directives.contains_key(&directive) => {
-                    self.faults
+                    self.readings
+                        .faults
                         .push(format!("{name} is refused: another name sets {directive} too; keep one"));
                 }
                 Ok(directive) => drop(directives.insert(directive, value)),
-                Err(fault) => self.faults.push(fault),
+                Err(fault) => self.readings.faults.push(fault),
             }
         }
         directives
@@ -180,7 +178,7 @@ impl<'a> Reader<'a> {
                 "{} is removed: it would stop the container when the site is idle",
                 candidate.source()
             );
-            self.warnings.push(warning);
+            self.readings.warnings.push(warning);
         }
     }
 
@@ -197,7 +195,8 @@ impl<'a> Reader<'a> {
                 |known: &str| strsim::jaro_winkler(&name.to_ascii_uppercase(), &known.to_ascii_uppercase());
             let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
             let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
-            self.warnings
+            self.readings
+                .warnings
                 .push(format!("{} is not a known setting and is ignored{hint}", name.escape_debug()));
         }
     }
@@ -205,7 +204,7 @@ impl<'a> Reader<'a> {
     fn required<T>(&mut self, variable: &Variable<Text>, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let (name, form) = (variable.names.first().copied().unwrap_or_default(), variable.accepts.form);
         if self.candidates(variable.names).is_empty() {
-            self.faults.push(format!("{name} is not set: it must be {form}"));
+            self.readings.faults.push(format!("{name} is not set: it must be {form}"));
             return None;
         }
         Some(self.text(variable, parse)?.value)
@@ -226,26 +225,24 @@ impl<'a> Reader<'a> {
         form: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Option<Sourced<T>> {
-        let Sourced { value, source, lost } = self.winner(names)?;
-        let Some(parsed) = value.to_str().and_then(parse) else {
-            self.faults.push(format!("{source} is refused: {value:?} is not {form}"));
-            return None;
-        };
-        Some(Sourced { value: parsed, source, lost })
-    }
-
-    /// The strongest value among `names`, as it was given.
-    fn winner<'n>(&self, names: &[&'n str]) -> Option<Sourced<&'n OsStr>>
-    where
-        'a: 'n,
-    {
         let candidates = self.candidates(names);
         let (winner, losers) = candidates.split_first()?;
+        let source = winner.source();
+        let Some(value) = winner.value.to_str().and_then(parse) else {
+            self.readings.faults.push(format!("{source} is refused: {:?} is not {form}", winner.value));
+            return None;
+        };
         let lost = losers.iter().map(|loser| {
             let value = loser.value.to_string_lossy();
             format!("{}={} from {}", loser.name.escape_debug(), value.escape_debug(), loser.place)
         });
-        Some(Sourced { value: winner.value, source: winner.source(), lost: lost.collect() })
+        let lost: Vec<String> = lost.collect();
+        let given = winner.value.to_string_lossy().into_owned();
+        let name = names.first().copied().unwrap_or_default().to_owned();
+        self.readings
+            .given
+            .insert(name, Sourced { value: given, source: source.clone(), lost: lost.clone() });
+        Some(Sourced { value, source, lost })
     }
 
     /// Who names the setting, strongest first; blanks are as unset.
