@@ -10,14 +10,15 @@ mod run;
 mod timeout;
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, Write};
+use std::io::{self, Write};
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::exit::Exit;
 
 #[derive(Debug, Parser)]
-#[command(name = "cac-lsphp", version = env!("CAC_LSPHP_VERSION"), about, propagate_version = true, after_long_help = help::after())]
+#[command(name = "cac-lsphp", version = env!("CAC_LSPHP_VERSION"), about, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -57,8 +58,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 fn dispatch(arguments: Vec<OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            let help = definition().try_get_matches_from(&arguments).err().unwrap_or(error);
+            return refuse(&help, Exit::Usage);
+        }
         Err(error) => return refuse(&error, Exit::Usage),
     };
     match cli.command {
@@ -73,6 +78,12 @@ fn dispatch(arguments: Vec<OsString>) -> Exit {
     }
 }
 
+/// The command line with all that its help says. Parsing goes without: a start would pay for text
+/// that nobody reads.
+fn definition() -> clap::Command {
+    Cli::command().after_long_help(help::after())
+}
+
 /// Prints clap's message: help, which is what was asked for, or what is wrong with the command line.
 fn refuse(error: &clap::Error, wrong: Exit) -> Exit {
     let _ = error.print(); // a closed stdout or stderr is no reason to fail
@@ -81,10 +92,10 @@ fn refuse(error: &clap::Error, wrong: Exit) -> Exit {
 
 /// Writes to stdout. A reader that has seen enough (`| head`) is no error.
 fn write_out(bytes: &[u8]) -> Exit {
-    let mut stdout = std::io::stdout();
+    let mut stdout = io::stdout();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Exit::Success,
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Success,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
         Err(error) => {
             complain(format_args!("writing to stdout: {error}; redirect it to where it can be written"));
             Exit::System
@@ -94,5 +105,5 @@ fn write_out(bytes: &[u8]) -> Exit {
 
 /// Writes one line for a person to stderr. A closed stderr is no reason to fail.
 fn complain(message: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "cac-lsphp: {}", message.to_string().replace('\n', " "));
+    let _ = writeln!(io::stderr(), "cac-lsphp: {}", message.to_string().replace('\n', " "));
 }

@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Cli, write_out};
+use super::{definition, write_out};
 use crate::exit::Exit;
 
 #[derive(Debug, Args)]
@@ -17,7 +17,7 @@ pub struct CompletionsArgs {
 /// Prints a completion script.
 pub fn completions(arguments: &CompletionsArgs) -> Exit {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "cac-lsphp", &mut script);
+    clap_complete::generate(arguments.shell, &mut definition(), "cac-lsphp", &mut script);
     match arguments.shell {
         Shell::Bash => write_out(one_spelling(&String::from_utf8_lossy(&script)).as_bytes()),
         _ => write_out(&script),
@@ -43,7 +43,7 @@ pub fn man() -> Exit {
 
 fn render() -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    clap_mangen::Man::new(definition()).render(&mut page)?;
     page.flush()?;
     Ok(page)
 }

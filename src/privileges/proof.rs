@@ -54,9 +54,10 @@ impl Credentials {
 
     /// The error is the name of the line that is missing or wrong.
     fn parse(status: &str) -> Result<Self, &'static str> {
+        let lines: Vec<_> = status.lines().filter_map(|line| line.split_once(':')).collect();
         let value = |line: &'static str| {
-            let value = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
-            value.map(str::trim).ok_or(line)
+            let found = lines.iter().find(|(name, _)| *name == line);
+            found.map(|(_, value)| value.trim()).ok_or(line)
         };
         let mask = |line| u64::from_str_radix(value(line)?, 16).map_err(|_| line);
         let numbers = |line| -> Result<Vec<u32>, &'static str> {
