@@ -16,7 +16,8 @@ fn main() {
 
 fn checked_out() -> Option<String> {
     // Sources unpacked somewhere below another project's checkout are not of its commit.
-    if !Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists() {
+    let directory = std::env::var_os("CARGO_MANIFEST_DIR")?;
+    if !Path::new(&directory).join(".git").exists() {
         return None;
     }
     // Written at each commit, checkout and reset, in whichever directory git keeps it.
