@@ -58,10 +58,10 @@ fn apply(
 ) -> Result<(), EffectError> {
     match effect {
         RootEffect::MakeRuntimeDirectories { path } => runtime::make_directories(privileged, path),
-        RootEffect::WriteNormaliser { path } => runtime::write_normaliser(path),
-        RootEffect::WritePing { path } => runtime::write_ping(path),
-        RootEffect::WriteIni { path } => runtime::write(path, plan.ini.render().as_bytes()),
-        RootEffect::WriteRunRecord { path } => runtime::write_run_record(path, plan, events),
+        RootEffect::WriteNormaliser { path } => runtime::write_normaliser(privileged, path),
+        RootEffect::WritePing { path } => runtime::write_ping(privileged, path),
+        RootEffect::WriteIni { path } => runtime::write(privileged, path, plan.ini.render().as_bytes()),
+        RootEffect::WriteRunRecord { path } => runtime::write_run_record(privileged, path, plan, events),
         RootEffect::AddAccount { user, uid, gid, home } => accounts::add(
             privileged,
             Path::new("/etc"),

@@ -8,8 +8,7 @@ mod exec;
 mod proof;
 
 use std::fmt;
-
-use nix::unistd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use self::exec::{ExecError, Program, set_umask};
 use crate::settings::StartedAs;
@@ -48,10 +47,21 @@ impl DropError {
 }
 
 impl Privileged {
-    /// The privileges that this process was started with.
-    pub fn of_this_process() -> Self {
-        let started_as = StartedAs { uid: unistd::geteuid().as_raw(), gid: unistd::getegid().as_raw() };
-        Self { started_as }
+    /// The privileges that this process was started with. There is one of them: whoever consumed it
+    /// in the drop cannot get another to work as root with.
+    ///
+    /// # Errors
+    /// They have been taken before.
+    pub fn take() -> Result<Self, DropError> {
+        static TAKEN: AtomicBool = AtomicBool::new(false);
+        if TAKEN.swap(true, Ordering::Relaxed) {
+            return Err(DropError::new(
+                "starting",
+                "the privileges have been taken before",
+                "please report it",
+            ));
+        }
+        Ok(Self { started_as: StartedAs::of_this_process() })
     }
 
     pub fn started_as(&self) -> StartedAs {

@@ -52,6 +52,13 @@ pub struct StartedAs {
     pub gid: u32,
 }
 
+impl StartedAs {
+    /// Effective ids: what this process may do is decided by them.
+    pub fn of_this_process() -> Self {
+        Self { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
+    }
+}
+
 /// Everything that can be set, typed and in range.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -108,6 +115,7 @@ pub fn read(
     let options = read_options(&mut reader);
     reader.log();
     reader.warn_about_pgrp_max_idle();
+    reader.warn_about_missing_site_file();
     reader.warn_about_unknown_names();
     let Readings { given, faults, warnings } = reader.finish();
     match site {

@@ -52,7 +52,7 @@ impl StartError {
 
 /// Becomes lsphp, or says why not. Until the drop nothing of the tenant's is executed or followed.
 pub fn start() -> Result<Infallible, StartError> {
-    let privileged = Privileged::of_this_process();
+    let privileged = Privileged::take()?;
     let decision = decision::decide(Path::new("/"), privileged.started_as(), None);
     logging::init(decision.log);
     set_umask()?;

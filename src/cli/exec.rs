@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::logging;
 use crate::plan::Plan;
 use crate::privileges::{Privileged, Program, set_umask};
+use crate::settings::StartedAs;
 use crate::start::{self, StartError};
 
 #[derive(Debug, Args)]
@@ -30,7 +31,7 @@ pub fn run(arguments: &ExecArgs) -> Exit {
 /// An argument that is no subcommand, as in `docker run IMAGE php -v`: executed as the site user
 /// when a site is named, and as it came when none is.
 pub fn run_external(command: &[OsString]) -> Exit {
-    let euid = Privileged::of_this_process().started_as().uid;
+    let euid = StartedAs::of_this_process().uid;
     if decision::names_a_site(euid) { as_site_user(command) } else { as_it_came(command) }
 }
 
@@ -41,7 +42,7 @@ fn as_site_user(command: &[OsString]) -> Exit {
 }
 
 fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, StartError> {
-    let privileged = Privileged::of_this_process();
+    let privileged = Privileged::take()?;
     let decision = decision::decide(Path::new("/"), privileged.started_as(), None);
     logging::init(decision.log);
     set_umask()?;
@@ -64,7 +65,7 @@ fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, Star
 /// php -v` has no home: then `/`.
 fn working_directory(plan: &Plan) -> PathBuf {
     let home = PathBuf::from(&plan.site.home);
-    if !home.is_dir() {
+    if home.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         tracing::warn!("entering {}: it is not there; the command runs in /", home.display());
         return PathBuf::from("/");
     }
@@ -80,10 +81,12 @@ fn find(command: &OsStr, plan: &Plan) -> PathBuf {
     }
     let mut environment = plan.exec.environment.iter();
     let path = environment.find(|(name, _)| *name == "PATH").map(|(_, value)| value).unwrap_or_default();
-    let found = std::env::split_paths(path).map(|directory| directory.join(command)).find(|candidate| {
+    let may_run = |candidate: &PathBuf| {
         nix::unistd::access(candidate, nix::unistd::AccessFlags::X_OK).is_ok() && candidate.is_file()
-    });
-    found.unwrap_or(bare)
+    };
+    // An empty element is the current directory, which exec is about to change.
+    let directories = std::env::split_paths(path).filter(|directory| directory.is_absolute());
+    directories.map(|directory| directory.join(command)).find(may_run).unwrap_or(bare)
 }
 
 fn as_it_came(command: &[OsString]) -> Exit {

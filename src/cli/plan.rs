@@ -8,8 +8,7 @@ use super::{complain, write_out};
 use crate::decision;
 use crate::exit::Exit;
 use crate::plan::Plan;
-use crate::privileges::Privileged;
-use crate::settings::size;
+use crate::settings::{StartedAs, size};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -29,7 +28,7 @@ pub enum Format {
 
 /// Prints the plan, or every fault that stands in its way.
 pub fn run(arguments: &PlanArgs) -> Exit {
-    let started_as = Privileged::of_this_process().started_as();
+    let started_as = StartedAs::of_this_process();
     match decision::decide(Path::new("/"), started_as, arguments.memory).plan {
         Ok(plan) => print(&plan, arguments.format),
         Err(faults) => {

@@ -57,13 +57,7 @@ fn tell_of_roots(path: &Path) {
 
 fn open_or_make(path: &Path) -> Result<Directory, EffectError> {
     let failed = |cause| EffectError::failed("opening", path, cause, "mount the site's home there");
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    let name: Name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .parse()
-        .map_err(|e: crate::tree::NotAName| failed(e.into()))?;
+    let (parent, name) = split(path).map_err(failed)?;
     let homes = match Directory::open_system(parent) {
         Err(error) if is_missing(&error) => make_system_directory(parent).map_err(failed)?,
         opened => opened.map_err(failed)?,
@@ -75,6 +69,12 @@ fn open_or_make(path: &Path) -> Result<Directory, EffectError> {
             failed(cause)
         }
     })
+}
+
+/// The home's parent, which is the system's, and its name in there.
+fn split(home: &Path) -> io::Result<(&Path, Name)> {
+    let name = home.file_name().unwrap_or_default().to_string_lossy().parse()?;
+    Ok((home.parent().unwrap_or(Path::new("/")), name))
 }
 
 fn make_system_directory(path: &Path) -> io::Result<Directory> {
@@ -101,8 +101,8 @@ pub fn give_directories(
 }
 
 fn open_top(home: &Path) -> io::Result<Directory> {
-    let homes = Directory::open_system(home.parent().unwrap_or(Path::new("/")))?;
-    homes.child(&home.file_name().unwrap_or_default().to_string_lossy().parse()?)
+    let (parent, name) = split(home)?;
+    Directory::open_system(parent)?.child(&name)
 }
 
 fn give_directory(top: &Directory, below: &str, uid: Uid, gid: Gid) -> Result<(), EffectError> {

@@ -69,15 +69,20 @@ fn make_directory(privileged: &Privileged, parent: &Directory, name: &str) -> Re
     Ok(directory)
 }
 
-pub fn write_normaliser(path: &Path) -> Result<(), EffectError> {
-    write(path, NORMALISER.as_bytes())
+pub fn write_normaliser(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
+    write(privileged, path, NORMALISER.as_bytes())
 }
 
-pub fn write_ping(path: &Path) -> Result<(), EffectError> {
-    write(path, PING.as_bytes())
+pub fn write_ping(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
+    write(privileged, path, PING.as_bytes())
 }
 
-pub fn write_run_record(path: &Path, plan: &Plan, events: &EventFiles) -> Result<(), EffectError> {
+pub fn write_run_record(
+    privileged: &Privileged,
+    path: &Path,
+    plan: &Plan,
+    events: &EventFiles,
+) -> Result<(), EffectError> {
     let unreadable = |cause: io::Error| EffectError::failed("reading", Path::new(SELF), cause, "mount /proc");
     let record = RunRecord {
         pid: std::process::id(),
@@ -89,11 +94,11 @@ pub fn write_run_record(path: &Path, plan: &Plan, events: &EventFiles) -> Result
         plan,
     };
     let json = serde_json::to_vec_pretty(&record).map_err(|cause| failed("writing", path, cause.into()))?;
-    write(path, &json)
+    write(privileged, path, &json)
 }
 
 /// Writes `path` whole or not at all. No fsync: what is in `/run` is made anew at every boot.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), EffectError> {
+pub fn write(_privileged: &Privileged, path: &Path, bytes: &[u8]) -> Result<(), EffectError> {
     let write = || -> io::Result<()> {
         let (directory, name) = split(path)?;
         // Not `*.ini`: PHP must never read half a file.

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use cac_lsphp::cgroup::{self, Limits};
 use cac_lsphp::effects::accounts::{self, Account};
@@ -127,6 +128,9 @@ fn folder() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
+/// A process has them once.
+static PRIVILEGED: LazyLock<Privileged> = LazyLock::new(|| Privileged::take().unwrap());
+
 /// passwd and group, with 0xff between them. Whatever is there: every byte stays, at most the one
 /// entry is added, and a second start changes nothing.
 pub fn passwd(data: &[u8]) {
@@ -136,10 +140,9 @@ pub fn passwd(data: &[u8]) {
             Some(end) => (&data[..end], &data[end + 1..]),
             None => (data, &b""[..]),
         };
-        let privileged = Privileged::of_this_process();
         let (user, uid, gid) = ("alice".parse().unwrap(), Uid::new(7).unwrap(), Gid::new(8).unwrap());
         let account = Account { user: &user, uid, gid, home: Path::new("/home/alice") };
-        let add = || accounts::add(&privileged, etc.path(), &account).is_ok();
+        let add = || accounts::add(&PRIVILEGED, etc.path(), &account).is_ok();
         let read = |name: &str| fs::read(etc.path().join(name)).unwrap();
 
         fs::write(etc.path().join("passwd"), passwd).unwrap();

@@ -1,7 +1,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::LazyLock;
 
 use super::*;
+
+/// A process has them once.
+static PRIVILEGED: LazyLock<Privileged> = LazyLock::new(|| Privileged::take().unwrap());
 
 const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/bash\n\xff\xfe not even a line\n:::\nalicea:x:7:7::/:\n";
 
@@ -40,7 +44,7 @@ impl Etc {
 fn add_to(etc: &Path, user: &str) -> Result<(), String> {
     let (user, home) = (user.parse::<User>().unwrap(), Path::new("/home/alice"));
     let account = Account { user: &user, uid: Uid::new(61045).unwrap(), gid: Gid::new(61046).unwrap(), home };
-    add(&Privileged::of_this_process(), etc, &account).map_err(|error| error.to_string())
+    add(&PRIVILEGED, etc, &account).map_err(|error| error.to_string())
 }
 
 #[test]
