@@ -146,14 +146,6 @@ mod tests {
         }
 
         #[test]
-        fn what_was_counted_is_what_runs(demand in any_demand()) {
-            let workers = size(demand);
-            let fixed = fixed_mib(demand.opcache_mib);
-            let counted = (workers.needed_mib - fixed) / u64::from(demand.estimate_mib);
-            prop_assert!(u64::from(workers.children) + u64::from(workers.extra) <= counted);
-        }
-
-        #[test]
         fn pids_max_is_kept_above_the_floor(demand in any_demand()) {
             let workers = size(demand);
             if let Some(max) = demand.pids_max {

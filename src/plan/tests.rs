@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{Inputs, Plan, decide};
@@ -176,11 +177,42 @@ fn without_a_link_the_plan_says_so() {
 }
 
 #[test]
-fn text_fits_a_terminal() {
+fn lists_of_names_fit_a_terminal() {
     let long_names: Vec<(String, String)> =
         (0..60).map(|number| (format!("A_VARIABLE_{number}"), "x".into())).collect();
     let more: Vec<(&str, &str)> = long_names.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     for line in plan(&more, &limit(1024), None).to_string().lines() {
         assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+proptest! {
+    /// From what lsphp is really given: it never needs more than the budget unless the plan says so.
+    #[test]
+    fn what_lsphp_is_given_fits_or_is_said_not_to(
+        limit_mib in 64u64..=1 << 20,
+        children in proptest::option::of(2u32..=10_000),
+        extra in 0u32..=10_000,
+        estimate in 16u64..=4096,
+        opcache in 8u64..=4096,
+        budget in proptest::option::of(16u64..=1 << 20),
+    ) {
+        let mut more = vec![
+            ("LSAPI_EXTRA_CHILDREN", extra.to_string()),
+            ("LSPHP_WORKER_ESTIMATE_MB", estimate.to_string()),
+            ("OPCACHE_MEMORY_MB", opcache.to_string()),
+        ];
+        more.extend(children.map(|children| ("PHP_LSAPI_CHILDREN", children.to_string())));
+        more.extend(budget.map(|budget| ("CAC_MEMORY_MB", budget.to_string())));
+        let more: Vec<(&str, &str)> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let plan = plan(&more, &limit(limit_mib), None);
+
+        let given = |name: &str| -> u64 { plan.exec.environment.set[name].to_str().unwrap().parse().unwrap() };
+        let total = given("PHP_LSAPI_CHILDREN") + given("LSAPI_EXTRA_CHILDREN");
+        let needed = opcache + 16 + total * estimate;
+        let allowed = budget.map_or(limit_mib, |budget| budget.min(limit_mib));
+        prop_assert_eq!(plan.workers.overcommitted_mib, needed.saturating_sub(allowed));
+        prop_assert_eq!(u64::from(plan.front_end.max_conns), total);
+        prop_assert!(needed <= allowed || plan.warnings.iter().any(|warning| warning.starts_with("overcommitted")));
     }
 }
