@@ -51,9 +51,9 @@ impl Lsphp {
                 "executing {}: it is not an executable file; chmod it or set CAC_LSPHP",
                 path.display()
             )),
-            Self::NotFound { searched } => {
-                Some(format!("finding lsphp: it is not at {searched}; install it or set CAC_LSPHP"))
-            }
+            Self::NotFound { searched } => Some(format!(
+                "finding lsphp: it is not at {searched}; install it, or set CAC_LSPHP to where it is"
+            )),
         }
     }
 }

@@ -35,8 +35,8 @@ pub struct Program<'a> {
 pub enum ExecError {
     #[error("executing {}: {cause}; {way_out}", path.display())]
     NotFound { path: PathBuf, cause: Errno, way_out: &'static str },
-    #[error("executing {}: {cause}; it must be an executable that the site user may run", path.display())]
-    NotExecutable { path: PathBuf, cause: Errno },
+    #[error("executing {}: {cause}; {way_out}", path.display())]
+    NotExecutable { path: PathBuf, cause: Errno, way_out: &'static str },
     #[error("{operation}: {cause}; {way_out}")]
     Preparation { operation: String, cause: io::Error, way_out: &'static str },
 }
@@ -112,7 +112,14 @@ fn replace_process(program: &Program) -> Result<std::convert::Infallible, ExecEr
             Errno::ENOENT | Errno::ENOTDIR => {
                 ExecError::NotFound { path, cause, way_out: program.if_missing }
             }
-            _ => ExecError::NotExecutable { path, cause },
+            Errno::E2BIG => {
+                let way_out = "pass fewer or shorter arguments and variables";
+                ExecError::NotExecutable { path, cause, way_out }
+            }
+            _ => {
+                let way_out = "it must be an executable that the site user may run";
+                ExecError::NotExecutable { path, cause, way_out }
+            }
         }
     })
 }

@@ -138,7 +138,15 @@ impl<'a> Reader<'a> {
     }
 
     pub fn log(&mut self) -> LogSettings {
-        let level = self.text(&variable::LOG, |text| LevelFilter::from_str(text).ok());
+        let level = self.text(&variable::LOG, |text| match text {
+            "off" => Some(LevelFilter::OFF),
+            "error" => Some(LevelFilter::ERROR),
+            "warn" => Some(LevelFilter::WARN),
+            "info" => Some(LevelFilter::INFO),
+            "debug" => Some(LevelFilter::DEBUG),
+            "trace" => Some(LevelFilter::TRACE),
+            _ => None,
+        });
         let json = self.text(&variable::LOG_FORMAT, |text| match text {
             "text" => Some(false),
             "json" => Some(true),
@@ -179,6 +187,20 @@ impl<'a> Reader<'a> {
                 candidate.source()
             );
             self.readings.warnings.push(warning);
+        }
+    }
+
+    /// An absent file is fine where nobody named one; a mistyped path would be silently without effect.
+    pub fn warn_about_missing_site_file(&mut self) {
+        let named = variable::SITE_FILE.names.iter().find_map(|name| self.environment.get(name));
+        if let Some(path) =
+            named.filter(|path| !is_blank(path) && self.site_file.path().as_os_str().is_empty())
+        {
+            let path = path.to_string_lossy();
+            self.readings.warnings.push(format!(
+                "CAC_SITE_FILE: there is no {}; nothing is taken from it",
+                path.escape_debug()
+            ));
         }
     }
 

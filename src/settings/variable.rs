@@ -25,6 +25,8 @@ pub struct Range {
 #[derive(Debug, Clone, Copy)]
 pub struct Switch {
     pub default: bool,
+    /// How on and off are written in the documentation; 1, on, yes and true are all read.
+    pub words: [&'static str; 2],
 }
 
 /// Text of a form of its own.
@@ -45,7 +47,7 @@ const fn number(
 }
 
 const fn switch(names: &'static [&'static str], default: bool, about: &'static str) -> Variable<Switch> {
-    Variable { names, accepts: Switch { default }, about }
+    Variable { names, accepts: Switch { default, words: ["1", "0"] }, about }
 }
 
 const fn text(
@@ -65,8 +67,12 @@ pub const USER: Variable<Text> = text(
 );
 pub const UID: Variable<Text> =
     text(&["uid"], "required", "a number from 1 to 4294967294, never root's 0", "site user's id");
-pub const GID: Variable<Text> =
-    text(&["gid"], "uid", "a number from 1 to 4294967294, never root's 0", "site group's id");
+pub const GID: Variable<Text> = text(
+    &["gid"],
+    "uid",
+    "a number from 1 to 4294967294, never root's 0",
+    "site group's id; a non-root start without it takes its own",
+);
 pub const DOMAIN: Variable<Text> = text(
     &["domain"],
     "none",
@@ -121,8 +127,10 @@ pub const MEM_SOFT: Variable<Range> =
     number(&["LSPHP_MEM_SOFT_MB"], Some(1024), (0, 1_048_576), "soft RLIMIT_AS in MiB, 0 for none");
 pub const MEM_HARD: Variable<Range> =
     number(&["LSPHP_MEM_HARD_MB"], Some(1500), (0, 1_048_576), "hard RLIMIT_AS in MiB, 0 for none");
-pub const USER_INI: Variable<Switch> =
-    switch(&["LSPHP_ENABLE_USER_INI"], true, ".user.ini files, as PHP-FPM sites expect");
+pub const USER_INI: Variable<Switch> = Variable {
+    accepts: Switch { default: true, words: ["on", "off"] }, // lsphp's own
+    ..switch(&["LSPHP_ENABLE_USER_INI"], true, ".user.ini files, as PHP-FPM sites expect")
+};
 pub const LISTEN: Variable<Text> = text(
     &["CAC_LISTEN"],
     "0.0.0.0:9000",
@@ -227,8 +235,10 @@ impl Variable<Range> {
 
 impl Variable<Switch> {
     fn row(&self) -> Row {
-        let default = if self.accepts.default { "1" } else { "0" };
-        Row { names: self.names, default: default.into(), accepts: "1 or 0".into(), about: self.about }
+        let [on, off] = self.accepts.words;
+        let default = if self.accepts.default { on } else { off };
+        let accepts = format!("{on} or {off}");
+        Row { names: self.names, default: default.into(), accepts, about: self.about }
     }
 }
 
