@@ -15,7 +15,7 @@ pub enum Error {
     #[error("connect to lsphp at {address}: {cause}; check that it runs and listens there")]
     Connect { address: Address, cause: io::Error },
     #[error(
-        "{step} {address}: not done after {}; allow more time, or see whether all workers are busy",
+        "{step} {address}: not done after {}; allow more time; cac-lsphp healthcheck tells busy from broken",
         seconds(*.limit)
     )]
     Deadline { step: Step, address: Address, limit: Duration },
