@@ -8,11 +8,15 @@
         if (!is_string($path) || strncmp($path, '/mnt/users/', 11) !== 0) {
             continue;
         }
-        $parts = explode('/', $path, 6);
-        $link = implode('/', array_slice($parts, 0, 5));
+        $domain = strpos($path, '/', 11);
+        if ($domain === false) {
+            continue;
+        }
+        $end = strpos($path, '/', $domain + 1);
+        $link = $end === false ? $path : substr($path, 0, $end);
         $home = realpath($link);
         if ($home !== false && $home !== $link && realpath($path) !== false) {
-            $_SERVER[$name] = isset($parts[5]) ? $home . '/' . $parts[5] : $home;
+            $_SERVER[$name] = $end === false ? $home : $home . substr($path, $end);
         }
     }
 })();

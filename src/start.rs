@@ -57,8 +57,8 @@ pub fn start() -> Result<Infallible, StartError> {
     logging::init(decision.log);
     set_umask()?;
     let plan = decision.plan.map_err(StartError::Refused)?;
+    let path = usable(&plan.exec.lsphp)?; // before the warnings, which hold the same line
     plan.warnings.iter().for_each(|warning| warn!("{warning}"));
-    let path = usable(&plan.exec.lsphp)?;
     check_ids(&privileged, &plan)?;
     info!("{}", summary(&plan));
 

@@ -5,6 +5,7 @@ mod support;
 
 mod home;
 mod image;
+mod normaliser;
 mod page;
 mod pool;
 mod process;

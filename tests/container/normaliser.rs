@@ -1,0 +1,75 @@
+//! The prepended script, asked about one path after the other by a page of the site itself.
+
+use std::os::unix::fs::symlink;
+
+use serde_json::{Value, json};
+
+use crate::support::Site;
+
+/// Sets both variables to each path, includes the normaliser again, and tells what became of them,
+/// of everything defined, and of the output.
+const PAGE: &str = r#"<?php
+function defined_now() {
+    $user = get_defined_constants(true)['user'] ?? [];
+    return [get_defined_functions()['user'], get_declared_classes(), $user, array_keys($GLOBALS)];
+}
+$results = [];
+$path = $before = $after = $output = null;
+foreach (json_decode(file_get_contents(__DIR__ . '/paths.json'), true) as $path) {
+    $_SERVER['DOCUMENT_ROOT'] = $_SERVER['SCRIPT_FILENAME'] = $path;
+    if ($path === null) {
+        unset($_SERVER['DOCUMENT_ROOT'], $_SERVER['SCRIPT_FILENAME']);
+    }
+    $before = defined_now();
+    ob_start();
+    include '/run/cac-lsphp/cac-lsphp-normalize.php';
+    $output = ob_get_clean();
+    $after = defined_now();
+    $results[] = [$_SERVER['DOCUMENT_ROOT'] ?? null, $_SERVER['SCRIPT_FILENAME'] ?? null, $output, $before === $after];
+}
+echo json_encode($results);
+"#;
+
+#[test]
+fn resolves_the_link_and_nothing_else() {
+    let link = |rest: &str| format!("/mnt/users/alice/example.com{rest}");
+    let home = |rest: &str| format!("/home/alice{rest}");
+    let changed = [
+        "",
+        "/",
+        "/public_html",
+        "/public_html/",
+        "/public_html/now/page.php",
+        "/public_html/../public_html",
+    ]
+    .map(|rest| (json!(link(rest)), json!(home(rest))));
+    let as_it_was = [
+        json!(link("/public_html/missing.php")),
+        json!("/mnt/users/alice/example.org/public_html"),
+        json!("/mnt/users/alice"),
+        json!("/mnt/users/"),
+        json!("/mnt/users"),
+        json!("/home/alice/public_html"),
+        json!("public_html/page.php"),
+        json!(""),
+        json!(["/mnt/users/alice/example.com"]),
+        json!(null),
+    ]
+    .map(|path| (path.clone(), path));
+    let table: Vec<(Value, Value)> = changed.into_iter().chain(as_it_was).collect();
+    let paths = json!(table.iter().map(|(path, _)| path).collect::<Vec<_>>());
+
+    let site = Site::new()
+        .page("normalise.php", PAGE)
+        .page("paths.json", &paths.to_string())
+        .page("releases/1/page.php", "");
+    let site = site.start();
+    // A link of the site's own, as deployment tools make one: scripts see it as PHP-FPM showed it.
+    symlink("releases/1", site.home.join("public_html/now")).unwrap();
+
+    let results = site.json("normalise.php");
+    for ((path, expected), result) in table.iter().zip(results.as_array().unwrap()) {
+        assert_eq!(result, &json!([expected, expected, "", true]), "{path}");
+    }
+    assert_eq!(results.as_array().unwrap().len(), table.len());
+}
