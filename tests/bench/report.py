@@ -7,9 +7,13 @@ KNOWN = {
     ('system calls of a boot', 'the promise'):
         'about 30 are made before main by libc and Rust, 14 drop a capability each, 60 open and close what is read and '
         'made, each once; closing with the process and skipping the read that finds a file\'s end would save 40',
+    ('200 idle sites, CPU in 30 s', '200 plain lsphp'):
+        'nothing of ours is there to run; the same lsphp differs from itself by 5 to 20 % from run to run',
     ('healthcheck, CPU', 'bash TCP check'):
         'starting /bin/true alone costs half of what bash costs; see the next rows',
     ('healthcheck, wall', 'bash TCP check'): 'the same',
+    ('normaliser a request', 'its budget of 20 µs'):
+        '12 to 23 µs from run to run on a virtual machine of 2 cores; half of it is PHP building $_SERVER',
     ('an empty page', 'without the normaliser'):
         'an empty file to prepend costs 2 % already, and PHP building $_SERVER, which every page that looks at its '
         'request has it do, another 10 %',
