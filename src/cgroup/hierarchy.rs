@@ -119,9 +119,10 @@ fn own_and_ancestors(files: &mut KernelFiles, own: &CgroupPath, mounts: &[&Mount
         return mounts_top(files, mounts, &format!("{own} is not below any cgroup that is mounted"));
     }
     let visible = ways.iter().position(|way| way.first().is_some_and(|own| files.is_directory(&own.path)));
-    match ways.into_iter().nth(visible.unwrap_or_default()) {
-        Some(way) => existing(files, way),
-        None => Vec::new(),
+    let mut ways = ways.into_iter();
+    match visible {
+        Some(index) => ways.nth(index).unwrap_or_default(),
+        None => existing(files, ways.next().unwrap_or_default()),
     }
 }
 
