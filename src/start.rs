@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tracing::{error, info, warn};
 
+use crate::cgroup::EventFiles;
 use crate::decision;
 use crate::effects::{self, EffectError};
 use crate::exit::Exit;
@@ -52,17 +53,13 @@ impl StartError {
 
 /// Becomes lsphp, or says why not. Until the drop nothing of the tenant's is executed or followed.
 pub fn start() -> Result<Infallible, StartError> {
-    let privileged = Privileged::take()?;
-    let decision = decision::decide(Path::new("/"), privileged.started_as(), None);
-    logging::init(decision.log);
-    set_umask()?;
-    let plan = decision.plan.map_err(StartError::Refused)?;
+    let (privileged, plan, event_files) = begin()?;
     let path = usable(&plan.exec.lsphp)?; // before the warnings, which hold the same line
     plan.warnings.iter().for_each(|warning| warn!("{warning}"));
     check_ids(&privileged, &plan)?;
     info!("{}", summary(&plan));
 
-    effects::apply_as_root(&privileged, &plan, &decision.event_files)?;
+    effects::apply_as_root(&privileged, &plan, &event_files)?;
     let site_user = drop_privileges(privileged, &plan)?;
     effects::apply_as_site_user(&site_user, &plan);
     let program = Program {
@@ -74,6 +71,15 @@ pub fn start() -> Result<Infallible, StartError> {
         if_missing: "set CAC_LSPHP to an lsphp whose interpreter is there too",
     };
     Err(site_user.exec(Path::new(&plan.site.home), &program).into())
+}
+
+/// What comes first whatever is executed in the end: the plan decided, the log set up as it says.
+pub fn begin() -> Result<(Privileged, Plan, EventFiles), StartError> {
+    let privileged = Privileged::take()?;
+    let decision = decision::decide(Path::new("/"), privileged.started_as(), None);
+    logging::init(decision.log);
+    set_umask()?;
+    Ok((privileged, decision.plan.map_err(StartError::Refused)?, decision.event_files))
 }
 
 /// The drop as the plan says it, with its warnings logged.

@@ -3,16 +3,15 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::complain;
 use crate::decision;
 use crate::exit::Exit;
-use crate::logging;
 use crate::plan::Plan;
-use crate::privileges::{Privileged, Program, set_umask};
+use crate::privileges::Program;
 use crate::settings::StartedAs;
 use crate::start::{self, StartError};
 
@@ -42,11 +41,7 @@ fn as_site_user(command: &[OsString]) -> Exit {
 }
 
 fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, StartError> {
-    let privileged = Privileged::take()?;
-    let decision = decision::decide(Path::new("/"), privileged.started_as(), None);
-    logging::init(decision.log);
-    set_umask()?;
-    let plan = decision.plan.map_err(StartError::Refused)?;
+    let (privileged, plan, _) = start::begin()?;
     start::check_ids(&privileged, &plan)?;
     let site_user = start::drop_privileges(privileged, &plan)?;
     let path = find(command.first().map(OsString::as_os_str).unwrap_or_default(), &plan);
