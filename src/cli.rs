@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
 
@@ -42,6 +42,13 @@ enum Command {
     Man,
     #[command(external_subcommand)]
     External(Vec<OsString>),
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
 }
 
 /// Runs the command that `arguments` (program name first) names. A panic, which would be a defect,

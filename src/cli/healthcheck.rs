@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser};
 
+use super::Format;
 use crate::exit::Exit;
 use crate::health::{self, Extent, Findings, Reason, Report};
 use crate::lsapi::Deadline;
@@ -43,12 +44,6 @@ pub struct HealthcheckArgs {
     /// Text for people, or JSON for machines
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// Runs the command that is the whole of `arguments` (program name first). A wrong command line is a

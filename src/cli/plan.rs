@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::{complain, write_out};
+use super::{Format, complain, write_out};
 use crate::decision;
 use crate::exit::Exit;
 use crate::plan::Plan;
@@ -18,12 +18,6 @@ pub struct PlanArgs {
     /// Suppose this memory limit instead of the real one, such as 2G
     #[arg(long, value_name = "SIZE", value_parser = mebibytes)]
     memory: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    Text,
-    Json,
 }
 
 /// Prints the plan, or every fault that stands in its way.
