@@ -1,18 +1,92 @@
 //! Files that the kernel makes up when they are read: their status has no size to plan with.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// More than any of them has; what lies beyond is not wanted, whatever the file is.
 const MAX_SIZE: u64 = 4 << 20;
 
-/// More than most of them have: one read, and one that finds the end.
+/// More than most of them have.
 const USUAL_SIZE: usize = 4096;
 
-/// Reads all of `path`.
+/// Reads all of `path`, which the kernel makes up in one go (`single_open` of its seq_file.c, as for
+/// all files of a cgroup and most of a process): a read that leaves room was the last.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::with_capacity(USUAL_SIZE);
-    File::open(path)?.take(MAX_SIZE).read_to_end(&mut content)?;
+    let mut file = open(path)?;
+    let mut content = vec![0; USUAL_SIZE];
+    let mut length = 0;
+    while let Some(room) = content.get_mut(length..) {
+        match file.read(room) {
+            Ok(count) => length += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        if length < content.len() || length as u64 >= MAX_SIZE {
+            break;
+        }
+        content.resize(2 * length, 0);
+    }
+    content.truncate(length);
     Ok(content)
+}
+
+/// Reads all of `path`, a table that the kernel makes up line by line, such as mountinfo: a read ends
+/// before the line that its page has no room for, and only one of nothing is the last.
+pub fn read_table(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::with_capacity(USUAL_SIZE);
+    open(path)?.take(MAX_SIZE).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// A fifo in its place is not waited for, and a link not followed.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_every_size_are_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for size in [0, 1, USUAL_SIZE - 1, USUAL_SIZE, USUAL_SIZE + 1, 2 * USUAL_SIZE, 5 * USUAL_SIZE + 7] {
+            let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(read(&path).unwrap(), bytes, "{size}");
+            assert_eq!(read_table(&path).unwrap(), bytes, "{size}");
+        }
+    }
+
+    #[test]
+    fn no_file_fills_the_memory() {
+        let endless = Path::new("/dev/zero");
+        assert_eq!(read(endless).unwrap().len() as u64, MAX_SIZE);
+        assert_eq!(read_table(endless).unwrap().len() as u64, MAX_SIZE);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (fifo, link) = (folder.path().join("fifo"), folder.path().join("link"));
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/proc/meminfo", &link).unwrap();
+        for refused in [Path::new("/nonexistent"), Path::new("/"), &link] {
+            assert!(read(refused).is_err() && read_table(refused).is_err(), "{}", refused.display());
+        }
+        assert_eq!(read(&fifo).unwrap(), b"", "it was not waited for");
+    }
+
+    /// The mappings of a process with what each weighs take many pages, each ended before its end.
+    #[test]
+    fn a_table_of_many_pages_is_read_whole() {
+        let path = Path::new("/proc/self/smaps");
+        let lines = |bytes: Vec<u8>| bytes.iter().filter(|byte| **byte == b'\n').count();
+        let whole = lines(std::fs::read(path).unwrap());
+        assert!(lines(read_table(path).unwrap()) > whole / 2, "{whole}");
+    }
 }

@@ -23,7 +23,16 @@ impl<'a> KernelFiles<'a> {
 
     /// Reads `path`, or warns that it cannot be read.
     pub(super) fn read_or_warn(&mut self, path: &Path) -> Option<Vec<u8>> {
-        self.read(path).map_err(|error| self.warn(path, &format!("cannot be read: {error}"))).ok()
+        self.some_or_warn(path, self.read(path))
+    }
+
+    /// Reads the table `path`, as [`kernel_file::read_table`] does, or warns that it cannot be read.
+    pub(super) fn read_table_or_warn(&mut self, path: &Path) -> Option<Vec<u8>> {
+        self.some_or_warn(path, kernel_file::read_table(&self.root.join(path)))
+    }
+
+    fn some_or_warn(&mut self, path: &Path, content: io::Result<Vec<u8>>) -> Option<Vec<u8>> {
+        content.map_err(|error| self.warn(path, &format!("cannot be read: {error}"))).ok()
     }
 
     /// Reads the limit that `path` states; 0, an empty file and garbage are no limits, and warned
