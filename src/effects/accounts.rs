@@ -11,6 +11,7 @@ use nix::fcntl::{FcntlArg, OFlag};
 use nix::sys::stat::{FileStat, Mode};
 
 use super::EffectError;
+use crate::kernel_file;
 use crate::privileges::Privileged;
 use crate::settings::identity::{Gid, Uid, User};
 use crate::tree::{Directory, Name};
@@ -49,15 +50,8 @@ impl Account<'_> {
 /// The name belongs to another uid.
 pub fn add(privileged: &Privileged, etc: &Path, account: &Account) -> Result<(), EffectError> {
     let Account { user, uid, gid, .. } = account;
-    let opened = match Directory::open_system(etc) {
-        Ok(opened) => opened,
-        Err(cause) => {
-            warn_of_missing(privileged, user, &etc.join("passwd"), &cause);
-            return Ok(());
-        }
-    };
     let add = |file: &str, id: u32, line: &str| {
-        add_entry(&opened, file, user, id, line).unwrap_or_else(|cause| {
+        add_entry(etc, file, user, id, line).unwrap_or_else(|cause| {
             warn_of_missing(privileged, user, &etc.join(file), &cause);
             None
         })
@@ -87,18 +81,20 @@ fn warn_of_missing(privileged: &Privileged, user: &User, file: &Path, cause: &io
 }
 
 /// Returns the other id that the name already has, if any; then nothing is written.
-fn add_entry(etc: &Directory, file: &str, user: &User, id: u32, line: &str) -> io::Result<Option<String>> {
-    let name: Name = file.parse()?;
-    if let Some(found) = find(&etc.read_file(&name, LARGEST_FILE)?.0, user) {
+fn add_entry(etc: &Path, file: &str, user: &User, id: u32, line: &str) -> io::Result<Option<String>> {
+    // A look that is enough at every start but the first. What it misses, the reading below finds.
+    let looked = kernel_file::read(&etc.join(file));
+    if let Some(found) = looked.ok().and_then(|text| find(&text, user)) {
         return Ok(other_than(id, found));
     }
-    let _lock = lock(etc)?;
-    // Read again: whoever held the lock may have added it.
+    let etc = Directory::open_system(etc)?;
+    let name: Name = file.parse()?;
+    let _lock = lock(&etc)?;
     let (text, status) = etc.read_file(&name, LARGEST_FILE)?;
     if let Some(found) = find(&text, user) {
         return Ok(other_than(id, found));
     }
-    replace(etc, &name, &with_line(text, line), &status)?;
+    replace(&etc, &name, &with_line(text, line), &status)?;
     Ok(None)
 }
 
