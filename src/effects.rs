@@ -67,11 +67,9 @@ fn apply(
             Path::new("/etc"),
             &accounts::Account { user, uid: *uid, gid: *gid, home },
         ),
-        RootEffect::PrepareHome { path, uid, gid, take_ownership } => {
-            home::prepare(privileged, path, *uid, *gid, *take_ownership)
-        }
-        RootEffect::GiveDirectories { home, names, uid, gid } => {
-            home::give_directories(privileged, home, names, *uid, *gid)
+        RootEffect::PrepareHome { path, directories, uid, gid, take_ownership } => {
+            let home = home::prepare(privileged, path, *uid, *gid, *take_ownership)?;
+            home::give_directories(privileged, home, directories, *uid, *gid)
         }
         RootEffect::LinkSite { link, target } => site_link::make(privileged, link, target),
     }

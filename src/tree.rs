@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
 use nix::unistd::{self, UnlinkatFlags};
 
@@ -54,11 +54,35 @@ impl Directory {
         Ok(Self { descriptor, path: path.to_owned() })
     }
 
+    /// Opens the directory `path`, and makes what is missing of it with `mode`. Its first component is
+    /// the system's, such as `/home`, and may be a link; links below are refused.
+    ///
+    /// # Errors
+    /// `ENOENT` when the first component is missing; `ENOTDIR` or `ELOOP` for what is not a directory.
+    pub fn open_or_make(path: &Path, mode: Mode) -> io::Result<Self> {
+        let mut names = path.components().skip(1).map(|component| component.as_os_str().to_string_lossy());
+        let top = Path::new("/").join(names.next().unwrap_or_default().as_ref());
+        let names = names.map(|name| name.parse()).collect::<Result<Vec<Name>, _>>()?;
+        Self::open_without_links(path).or_else(|_| {
+            let top = Self::open_system(&top)?;
+            names.iter().try_fold(top, |directory, name| directory.child_or_make(name, mode))
+        })
+    }
+
+    /// The whole way in one step, which can be gone at every start but the first. What stands in the
+    /// way otherwise is for the walk to find out.
+    fn open_without_links(path: &Path) -> io::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let descriptor = uninterrupted(|| nix::fcntl::openat2(AT_FDCWD, path, how))?;
+        Ok(Self { descriptor, path: path.to_owned() })
+    }
+
     /// Opens the directory `name`, links refused. It may be a mount, as a site's home mostly is.
     ///
     /// # Errors
     /// `ENOENT`; `ENOTDIR` or `ELOOP` for what is not a directory; `EACCES`.
-    pub fn child(&self, name: &Name) -> io::Result<Self> {
+    fn child(&self, name: &Name) -> io::Result<Self> {
         self.open_directory(name, Mounts::Enter)
     }
 
@@ -78,7 +102,7 @@ impl Directory {
     }
 
     /// Opens the directory `name`, which is made with `mode` if nothing is there.
-    pub fn child_or_make(&self, name: &Name, mode: Mode) -> io::Result<Self> {
+    fn child_or_make(&self, name: &Name, mode: Mode) -> io::Result<Self> {
         match self.child(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 match nix::sys::stat::mkdirat(self, name.as_c_str(), mode) {

@@ -21,17 +21,17 @@ pub fn prepare(
     uid: Uid,
     gid: Gid,
     take_ownership: bool,
-) -> Result<(), EffectError> {
+) -> Result<Directory, EffectError> {
     let home = open_or_make(path)?;
     let failed =
         |cause| EffectError::failed("giving", path, cause, "check the volume and the capability CHOWN");
     let owner = home.status().map_err(failed)?.st_uid;
     if owner == uid.as_raw() {
-        return Ok(());
+        return Ok(home);
     }
     if owner == 0 && !privileged.is_root() {
         tell_of_roots(path);
-        return Ok(());
+        return Ok(home);
     }
     let may_take = privileged.is_root() && (owner == 0 || take_ownership);
     if !may_take {
@@ -39,7 +39,8 @@ pub fn prepare(
         let way_out = "correct uid or the volume, or set CAC_TAKE_OWNERSHIP=1 and start as root";
         return Err(EffectError::refused("taking", path, cause, way_out));
     }
-    home.give(uid, gid).map_err(failed)
+    home.give(uid, gid).map_err(failed)?;
+    Ok(home)
 }
 
 /// A start without root leaves root's home as it is. Kubernetes gives a volume to the site's group only
@@ -56,77 +57,75 @@ fn tell_of_roots(path: &Path) {
 }
 
 fn open_or_make(path: &Path) -> Result<Directory, EffectError> {
-    let failed = |cause| EffectError::failed("opening", path, cause, "mount the site's home there");
-    let (parent, name) = split(path).map_err(failed)?;
-    let homes = match Directory::open_system(parent) {
-        Err(error) if is_missing(&error) => make_system_directory(parent).map_err(failed)?,
-        opened => opened.map_err(failed)?,
+    let open_or_make = || Directory::open_or_make(path, HOME_MODE);
+    let opened = match open_or_make() {
+        // It is the system's directory for homes that an image can lack.
+        Err(error) if is_missing(&error) => {
+            std::fs::create_dir(path.parent().unwrap_or(path)).and_then(|()| open_or_make())
+        }
+        opened => opened,
     };
-    homes.child_or_make(&name, HOME_MODE).map_err(|cause| {
+    opened.map_err(|cause| {
         if is_no_directory(&cause) {
             EffectError::refused("opening", path, "it is a link or no directory", "put a directory there")
         } else {
-            failed(cause)
+            EffectError::failed("opening", path, cause, "mount the site's home there")
         }
     })
 }
 
-/// The home's parent, which is the system's, and its name in there.
-fn split(home: &Path) -> io::Result<(&Path, Name)> {
-    let name = home.file_name().unwrap_or_default().to_string_lossy().parse()?;
-    Ok((home.parent().unwrap_or(Path::new("/")), name))
-}
-
-fn make_system_directory(path: &Path) -> io::Result<Directory> {
-    std::fs::create_dir(path)?;
-    Directory::open_system(path)
-}
-
-/// Gives the directories `names` below the home to the site, each if it exists and is not the
-/// site's yet. What is no directory is left alone, and so are a mount and what root cannot look
-/// into for lack of CAP_DAC_OVERRIDE.
+/// Gives the directories `names` in the home to the site, each if it exists and is not the site's
+/// yet. What is no directory is left alone, and so are a mount and what root cannot look into for
+/// lack of CAP_DAC_OVERRIDE, with all that is in it.
+///
+/// `names` are paths below the home, each after its parent's.
 pub fn give_directories(
     privileged: &Privileged,
-    home: &Path,
-    names: &[&str],
+    home: Directory,
+    names: &[&'static str],
     uid: Uid,
     gid: Gid,
 ) -> Result<(), EffectError> {
     if !privileged.is_root() {
         return Ok(());
     }
-    let top =
-        open_top(home).map_err(|cause| EffectError::failed("opening", home, cause, "check the volume"))?;
-    names.iter().try_for_each(|below| give_directory(&top, below, uid, gid))
+    let mut given = vec![("", home)];
+    for path in names {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let parent = given.iter().find(|(path, _)| *path == parent);
+        if let Some((_, parent)) = parent
+            && let Some(directory) = give_directory(parent, name, uid, gid)?
+        {
+            given.push((path, directory));
+        }
+    }
+    Ok(())
 }
 
-fn open_top(home: &Path) -> io::Result<Directory> {
-    let (parent, name) = split(home)?;
-    Directory::open_system(parent)?.child(&name)
-}
-
-fn give_directory(top: &Directory, below: &str, uid: Uid, gid: Gid) -> Result<(), EffectError> {
-    let path = top.path().join(below);
+/// `None`: left alone.
+fn give_directory(
+    parent: &Directory,
+    name: &str,
+    uid: Uid,
+    gid: Gid,
+) -> Result<Option<Directory>, EffectError> {
+    let path = parent.path().join(name);
     let left_alone = |what| tracing::warn!("giving {}: {what}, and is left alone", path.display());
-    match open_below(top, below) {
-        Ok(directory) => give(&directory, uid, gid).map_err(|cause| {
-            EffectError::failed("giving", &path, cause, "check the volume and the capability CHOWN")
-        })?,
+    match name.parse().map_err(io::Error::from).and_then(|name: Name| parent.child_on_same_mount(&name)) {
+        Ok(directory) => {
+            return give(&directory, uid, gid).map(|()| Some(directory)).map_err(|cause| {
+                EffectError::failed("giving", &path, cause, "check the volume and the capability CHOWN")
+            });
+        }
         Err(error) if is_missing(&error) => {}
         Err(error) if is_no_directory(&error) => left_alone("it is a link or no directory"),
-        Err(error) if error.kind() == ErrorKind::CrossesDevices => left_alone("it is a mount or in one"),
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => left_alone("it is a mount"),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             tracing::debug!("giving {}: {error}; it is left to the site user", path.display());
         }
         Err(error) => return Err(EffectError::failed("opening", &path, error, "check the volume")),
     }
-    Ok(())
-}
-
-fn open_below(top: &Directory, below: &str) -> io::Result<Directory> {
-    let (first, rest) = below.split_once('/').unwrap_or((below, ""));
-    let directory = top.child_on_same_mount(&first.parse()?)?;
-    if rest.is_empty() { Ok(directory) } else { open_below(&directory, rest) }
+    Ok(None)
 }
 
 fn give(directory: &Directory, uid: Uid, gid: Gid) -> io::Result<()> {

@@ -1,6 +1,8 @@
 //! `/run/cac-lsphp`: made anew at every start, each file whole or not at all.
 
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +14,7 @@ use crate::cgroup::EventFiles;
 use crate::plan::Plan;
 use crate::privileges::Privileged;
 use crate::process_stat::ProcessStat;
-use crate::tree::{Directory, Name, NotAName};
+use crate::tree::Directory;
 
 /// The script that PHP runs before each of the site's.
 const NORMALISER: &str = include_str!("../../ini/cac-lsphp-normalize.php");
@@ -44,19 +46,16 @@ struct RunRecord<'a> {
 
 /// The directory itself and the one that PHP scans.
 pub fn make_directories(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
-    let (parent, name) = split(path).map_err(|cause| failed("making", path, cause))?;
-    let ours = make_directory(privileged, &parent, &name)?;
-    make_directory(privileged, &ours, "php.d").map(drop)
+    make_directory(privileged, path)?;
+    make_directory(privileged, &path.join("php.d"))
 }
 
 /// A directory that somebody else owns could hold anything, so it is refused; one that is ours is
 /// put right, as PHP silently goes without an ini that it may not read.
-fn make_directory(privileged: &Privileged, parent: &Directory, name: &str) -> Result<Directory, EffectError> {
-    let path = parent.path().join(name);
-    let making = |cause: io::Error| failed("making", &path, cause);
-    let in_the_way = |what: &str| EffectError::failed("making", &path, what, "remove it");
-    let name: Name = name.parse().map_err(|cause: NotAName| making(cause.into()))?;
-    let directory = parent.child_or_make(&name, DIRECTORY_MODE).map_err(|cause| {
+fn make_directory(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
+    let making = |cause: io::Error| failed("making", path, cause);
+    let in_the_way = |what: &str| EffectError::failed("making", path, what, "remove it");
+    let directory = Directory::open_or_make(path, DIRECTORY_MODE).map_err(|cause| {
         if is_no_directory(&cause) { in_the_way("a link or no directory is there") } else { making(cause) }
     })?;
     let status = directory.status().map_err(making)?;
@@ -66,7 +65,7 @@ fn make_directory(privileged: &Privileged, parent: &Directory, name: &str) -> Re
     if Mode::from_bits_truncate(status.st_mode) != DIRECTORY_MODE && privileged.is_root() {
         directory.set_mode(DIRECTORY_MODE).map_err(making)?;
     }
-    Ok(directory)
+    Ok(())
 }
 
 pub fn write_normaliser(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
@@ -97,24 +96,28 @@ pub fn write_run_record(
     write(privileged, path, &json)
 }
 
-/// Writes `path` whole or not at all. No fsync: what is in `/run` is made anew at every boot.
+/// Writes `path` whole or not at all. No fsync: what is in `/run` is made anew at every boot. The
+/// directory is our own, see [`make_directory`], so its path may be followed.
 pub fn write(_privileged: &Privileged, path: &Path, bytes: &[u8]) -> Result<(), EffectError> {
-    let write = || -> io::Result<()> {
-        let (directory, name) = split(path)?;
-        // Not `*.ini`: PHP must never read half a file.
-        let temporary: Name = format!(".{name}.new").parse()?;
-        let name: Name = name.parse()?;
-        directory.write_file(&temporary, bytes, Mode::from_bits_truncate(0o644))?;
-        directory.rename(&temporary, &name)
-    };
-    write().map_err(|cause| failed("writing", path, cause))
+    // Not `*.ini`: PHP must never read half a file.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.new"));
+    create(&temporary)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(|cause| failed("writing", path, cause))
 }
 
-/// Our own directories below `/run`: root's, so their paths may be followed.
-fn split(path: &Path) -> io::Result<(Directory, String)> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    Ok((Directory::open_system(parent)?, name.to_owned()))
+/// A new file; what an interrupted start left under its name is replaced.
+fn create(path: &Path) -> io::Result<File> {
+    let create_new = || OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
+    match create_new() {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path)?;
+            create_new()
+        }
+        created => created,
+    }
 }
 
 fn failed(operation: &str, path: &Path, cause: io::Error) -> EffectError {

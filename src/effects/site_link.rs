@@ -1,11 +1,11 @@
 //! `/mnt/users/<user>/<domain>` → the home: how the shared front end's paths reach the site.
 
 use std::io::{self, ErrorKind};
-use std::path::{Component, Path};
+use std::path::Path;
 
 use nix::sys::stat::Mode;
 
-use super::EffectError;
+use super::{EffectError, is_missing};
 use crate::privileges::Privileged;
 use crate::tree::{Directory, Kind, Name};
 
@@ -49,32 +49,26 @@ enum Placed {
     Refused,
 }
 
-/// Every component below the file system's first directory is opened without following links.
 fn open_parent(link: &Path) -> io::Result<(Directory, Name)> {
-    let mut names = link.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_string_lossy()),
-        _ => None,
-    });
-    let top = Path::new("/").join(names.next().unwrap_or_default().as_ref());
-    let mut names = names.map(|name| name.parse::<Name>()).collect::<Result<Vec<_>, _>>()?;
-    let last = names.pop().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let mode = Mode::from_bits_truncate(0o755);
-    let parent = names
-        .iter()
-        .try_fold(Directory::open_system(&top)?, |directory, name| directory.child_or_make(name, mode))?;
-    Ok((parent, last))
+    let name = link.file_name().unwrap_or_default().to_string_lossy().parse::<Name>()?;
+    let parent = Directory::open_or_make(link.parent().unwrap_or(link), Mode::from_bits_truncate(0o755))?;
+    Ok((parent, name))
 }
 
+/// Begins with the look that finds the link of an earlier start.
 fn place(parent: &Directory, name: &Name, target: &Path) -> io::Result<Placed> {
-    match parent.kind(name)? {
-        None => parent.make_link(name, target).map(|()| Placed::Done),
-        Some(Kind::Link) if parent.read_link(name)? == target.as_os_str() => Ok(Placed::Done),
-        Some(Kind::Link) => {
+    match parent.read_link(name) {
+        Ok(found) if found == target.as_os_str() => Ok(Placed::Done),
+        Ok(_) => {
             let temporary = make_temporary(parent, target)?;
             parent.rename(&temporary, name).map(|()| Placed::Done)
         }
-        Some(Kind::Directory) => replace_directory(parent, name, target),
-        Some(Kind::Other) => Ok(Placed::Refused),
+        Err(error) if is_missing(&error) => parent.make_link(name, target).map(|()| Placed::Done),
+        Err(error) if error.kind() == ErrorKind::InvalidInput => match parent.kind(name)? {
+            Some(Kind::Directory) => replace_directory(parent, name, target),
+            _ => Ok(Placed::Refused),
+        },
+        Err(error) => Err(error),
     }
 }
 

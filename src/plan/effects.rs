@@ -55,19 +55,14 @@ pub enum RootEffect {
         gid: Gid,
         home: PathBuf,
     },
-    /// Makes the home, or gives its top to the site when it is root's.
+    /// Makes the home, or gives its top to the site when it is root's; gives directories in it that
+    /// exist to the site, never what is in them.
     PrepareHome {
         path: PathBuf,
+        directories: &'static [&'static str],
         uid: Uid,
         gid: Gid,
         take_ownership: bool,
-    },
-    /// Gives directories that exist to the site, never what is in them.
-    GiveDirectories {
-        home: PathBuf,
-        names: &'static [&'static str],
-        uid: Uid,
-        gid: Gid,
     },
     LinkSite {
         link: PathBuf,
@@ -106,8 +101,13 @@ fn root_effects(site: &Site, options: &Options, ini: &IniPlan) -> Vec<RootEffect
         RootEffect::WriteIni { path: PathBuf::from(&ini.path) },
         RootEffect::WriteRunRecord { path: RUN_RECORD.into() },
         RootEffect::AddAccount { user: site.user.clone(), uid, gid, home: home.clone() },
-        RootEffect::PrepareHome { path: home.clone(), uid, gid, take_ownership: options.take_ownership },
-        RootEffect::GiveDirectories { home: home.clone(), names: &SITE_DIRECTORIES, uid, gid },
+        RootEffect::PrepareHome {
+            path: home.clone(),
+            directories: &SITE_DIRECTORIES,
+            uid,
+            gid,
+            take_ownership: options.take_ownership,
+        },
     ];
     if let (true, Some(domain)) = (options.site_link, &site.domain) {
         let link = Path::new("/mnt/users").join(site.user.as_str()).join(domain.as_str());
@@ -156,6 +156,7 @@ impl Serialize for Effects {
     }
 }
 
+/// A line, or one for each of its steps.
 impl fmt::Display for RootEffect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -167,12 +168,10 @@ impl fmt::Display for RootEffect {
             Self::AddAccount { user, uid, gid, .. } => {
                 write!(f, "name {user} {uid}:{gid} in /etc/passwd and /etc/group if missing")
             }
-            Self::PrepareHome { path, uid, gid, take_ownership } => {
+            Self::PrepareHome { path, directories, uid, gid, take_ownership } => {
                 let owner = if *take_ownership { "whoever's" } else { "root's" };
-                write!(f, "make {}; give its top, if {owner}, to {uid}:{gid}", path.display())
-            }
-            Self::GiveDirectories { names, uid, gid, .. } => {
-                write!(f, "give its {} to {uid}:{gid}", names.join(", "))
+                writeln!(f, "make {}; give its top, if {owner}, to {uid}:{gid}", path.display())?;
+                write!(f, "give its {} to {uid}:{gid}", directories.join(", "))
             }
             Self::LinkSite { link, target } => write!(f, "link {} to {}", link.display(), target.display()),
         }

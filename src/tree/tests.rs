@@ -82,6 +82,32 @@ fn a_missing_directory_is_made_once() {
 }
 
 #[test]
+fn a_way_is_made_once_and_never_leads_over_a_link() {
+    let (folder, _) = tree();
+    let at = |way: &str| folder.path().join(way);
+    let made = Directory::open_or_make(&at("a/b"), MODE).unwrap();
+    assert_eq!(made.path(), at("a/b"));
+    assert_eq!(fs::metadata(at("a/b")).unwrap().mode() & 0o7777, 0o755);
+    let again = Directory::open_or_make(&at("a/b"), MODE).unwrap();
+    assert_eq!(made.status().unwrap().st_ino, again.status().unwrap().st_ino);
+
+    symlink(at("a"), at("link")).unwrap();
+    symlink("b", at("a/link")).unwrap();
+    fs::write(at("file"), "").unwrap();
+    for refused in ["link", "link/b", "a/link", "file", "file/b"] {
+        let error = Directory::open_or_make(&at(refused), MODE).unwrap_err().raw_os_error();
+        assert!(matches!(error, Some(libc::ENOTDIR | libc::ELOOP)), "{refused}: {error:?}");
+        assert!(Directory::open_without_links(&at(refused)).is_err(), "{refused}");
+    }
+    for refused in ["..", "a/../a", "a/.."] {
+        let error = Directory::open_or_make(&at(refused), MODE).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{refused}");
+    }
+    let missing = Directory::open_or_make(Path::new("/nonexistent/a"), MODE).unwrap_err();
+    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
 fn a_directory_stays_the_same_wherever_its_name_goes() {
     let (folder, directory) = tree();
     let held = directory.child_or_make(&name("a"), MODE).unwrap();
