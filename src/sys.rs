@@ -71,6 +71,49 @@ pub fn drop_from_bounding_set(capability: u32) -> io::Result<()> {
     Errno::result(result).map(drop).map_err(io::Error::from)
 }
 
+/// `struct __user_cap_header_struct` of linux/capability.h.
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: libc::c_int,
+}
+
+/// `struct __user_cap_data_struct`: 32 capabilities of each set.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CapabilityData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// Empties the effective, permitted and inheritable set; the kernel empties the ambient set with them,
+/// as nothing is ambient that is not both permitted and inheritable, see capabilities(7).
+pub fn clear_capability_sets() -> io::Result<()> {
+    const VERSION_3: u32 = 0x2008_0522; // 64 capabilities, Linux 2.6.26 and later
+    const NONE: CapabilityData = CapabilityData { effective: 0, permitted: 0, inheritable: 0 };
+    let mut header = CapabilityHeader { version: VERSION_3, pid: 0 };
+    let none = [NONE; 2];
+    // SAFETY: capset(2) reads the header and, for version 3, two data structs, which outlive the call;
+    // it may write the version it would have into the header, which is mutable.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, none.as_ptr()) };
+    Errno::result(result).map(drop).map_err(io::Error::from)
+}
+
+/// The supplementary groups, `most` of them at most. Not by nix, which asks the system how many there
+/// could be, as a file of `/proc`.
+///
+/// # Errors
+/// `EINVAL` when there are more.
+pub fn groups(most: usize) -> io::Result<Vec<u32>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; most];
+    let room = libc::c_int::try_from(most).map_err(io::Error::other)?;
+    // SAFETY: the call writes at most `room` ids, which `groups` has room for.
+    let count = Errno::result(unsafe { libc::getgroups(room, groups.as_mut_ptr()) })?;
+    groups.truncate(usize::try_from(count).map_err(io::Error::other)?);
+    Ok(groups)
+}
+
 /// What is said to stdout when the time is up, and the code to exit with.
 static LAST_WORDS: OnceLock<(Vec<u8>, i32)> = OnceLock::new();
 

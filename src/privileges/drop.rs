@@ -1,6 +1,5 @@
 //! The drop, in the one order that works: sets that need SETPCAP, groups, gid, uid, the rest.
 
-use caps::CapSet;
 use nix::unistd::{self, setgroups, setresgid, setresuid};
 
 use super::proof::{self, Credentials};
@@ -17,18 +16,15 @@ pub(super) fn irrevocably(
     let before = Credentials::read()?;
     let mut warnings = Vec::new();
     empty_bounding_set(&before, target, &mut warnings);
-    // An ambient capability survives both a change of uid and an exec.
-    clear(CapSet::Ambient)?;
     if started_as.uid == 0 {
         change_ids(target)?;
     } else {
         keep_ids(&before, target, &mut warnings)?;
     }
-    // setresuid does this unless securebits say otherwise, so it is done in any case. What is no
-    // longer permitted is no longer effective.
-    for set in [CapSet::Permitted, CapSet::Inheritable] {
-        clear(set)?;
-    }
+    // setresuid does most of this unless securebits say otherwise, so it is done in any case. An
+    // inheritable or ambient capability survives a change of uid.
+    sys::clear_capability_sets()
+        .map_err(|cause| DropError::new("emptying the capability sets", cause, "let seccomp allow capset"))?;
     if target.no_new_privs {
         nix::sys::prctl::set_no_new_privs().map_err(|cause| {
             DropError::new("prctl(PR_SET_NO_NEW_PRIVS)", cause, "use a kernel from 3.5 on")
@@ -83,14 +79,4 @@ fn keep_ids(before: &Credentials, target: Target, warnings: &mut Vec<String>) ->
         ));
     }
     Ok(())
-}
-
-fn clear(set: CapSet) -> Result<(), DropError> {
-    caps::clear(None, set).map_err(|cause| {
-        DropError::new(
-            &format!("emptying the {set:?} capability set"),
-            cause,
-            "let seccomp allow capset and prctl",
-        )
-    })
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::resource::{Resource, rlim_t, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, dup2_stdin, execve};
@@ -96,9 +96,15 @@ fn close_descriptors() -> io::Result<()> {
 
 /// A hard limit can only be lowered, so the one that is in force stays when it is tighter.
 fn limit_address_space(wanted: AddressSpace) -> io::Result<()> {
-    let (_, ceiling) = nix::sys::resource::getrlimit(Resource::RLIMIT_AS)?;
-    let bytes = |mib: Option<u32>| mib.map_or(rlim_t::MAX, |mib| rlim_t::from(mib) << 20).min(ceiling);
-    Ok(setrlimit(Resource::RLIMIT_AS, bytes(wanted.soft_mib), bytes(wanted.hard_mib))?)
+    let bytes = |mib: Option<u32>| mib.map_or(rlim_t::MAX, |mib| rlim_t::from(mib) << 20);
+    let (soft, hard) = (bytes(wanted.soft_mib), bytes(wanted.hard_mib));
+    match setrlimit(Resource::RLIMIT_AS, soft, hard) {
+        Err(Errno::EPERM) => {
+            let (_, ceiling) = getrlimit(Resource::RLIMIT_AS)?;
+            Ok(setrlimit(Resource::RLIMIT_AS, soft.min(ceiling), hard.min(ceiling))?)
+        }
+        result => Ok(result?),
+    }
 }
 
 fn replace_process(program: &Program) -> Result<std::convert::Infallible, ExecError> {

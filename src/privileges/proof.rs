@@ -3,10 +3,11 @@
 use std::fmt;
 use std::path::Path;
 
-use nix::unistd::{getgroups, getresgid, getresuid};
+use nix::unistd::{getresgid, getresuid};
 
 use super::{DropError, Target};
 use crate::kernel_file;
+use crate::sys;
 
 /// Real, effective and saved id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +99,8 @@ impl Credentials {
 pub(super) fn confirm(status: &Credentials) -> Result<(), DropError> {
     let uids = getresuid().map_err(|cause| unproven("getresuid", cause))?;
     let gids = getresgid().map_err(|cause| unproven("getresgid", cause))?;
-    let groups = getgroups().map_err(|cause| unproven("getgroups", cause))?;
-    let groups: Vec<u32> = groups.into_iter().map(|group| group.as_raw()).collect();
+    // Room for one more than expected, so that a group too many is seen.
+    let groups = sys::groups(status.groups.len() + 1).map_err(|cause| unproven("getgroups", cause))?;
     let told = (
         Ids { real: uids.real.as_raw(), effective: uids.effective.as_raw(), saved: uids.saved.as_raw() },
         Ids { real: gids.real.as_raw(), effective: gids.effective.as_raw(), saved: gids.saved.as_raw() },
