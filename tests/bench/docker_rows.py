@@ -30,9 +30,9 @@ class Docker:
     def __call__(self, *arguments):
         return subprocess.run([self.program, *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
-    def create(self, name, home, plain):
+    def create(self, name, home, plain, *more):
         """A site, with cac-lsphp or with lsphp itself as the entrypoint and all else as cac-lsphp sets it."""
-        options = ['--name', name, '--memory', '1g', '-v', f'{home}:/home/alice']
+        options = ['--name', name, '--memory', '1g', '-v', f'{home}:/home/alice', *more]
         self.names.append(name)
         if not plain:
             site = ['-e', 'user=alice', '-e', f'uid={UID}', '-e', 'domain=example.com']
@@ -116,27 +116,40 @@ def cpu_ns(pid):
     return sum(int(open(path).read().split()[0]) for path in glob.glob(f'/proc/{pid}/task/*/schedstat'))
 
 
-def start_sites(docker, home, plain):
-    """The processes of SITES sites, all of all containers."""
-    names = [f'cac-bench-{"plain" if plain else "ours"}-{number}' for number in range(SITES)]
-    for name in names:
-        docker.create(name, home, plain)
-    for at in range(0, SITES, 20):
-        docker('start', *names[at:at + 20])
+def start_sites(docker, home):
+    """The processes of SITES sites of each kind, all of all containers: {plain: pids}.
+
+    They start in turns, so that neither kind has the better moments to wake up in.
+    """
+    sites = [(f'cac-bench-{kind}-{number}', kind == 'plain') for number in range(SITES) for kind in ('ours', 'plain')]
+    for name, plain in sites:
+        docker.create(name, home, plain, '--no-healthcheck')
+    for at in range(0, len(sites), 20):
+        docker('start', *(name for name, _ in sites[at:at + 20]))
     time.sleep(5)
-    return [pid for name in names for pid in tree(host_pid(docker, name))]
+    return {kind: [pid for name, plain in sites if plain == kind for pid in tree(host_pid(docker, name))] for kind in (False, True)}
+
+
+def wake_ups(pid):
+    return next(int(line.split()[1]) for line in open(f'/proc/{pid}/status') if line.startswith('voluntary_ctxt_switches'))
 
 
 def many_sites(docker, home):
     """Both kinds at the same time: what the machine does beside is the same for them."""
-    ours, plain = start_sites(docker, home, plain=False), start_sites(docker, home, plain=True)
-    before = [sum(map(cpu_ns, pids)) for pids in (ours, plain)]
+    sites = start_sites(docker, home)
+
+    def totals(measure):
+        return [sum(map(measure, sites[plain])) for plain in (False, True)]
+
+    cpu, woken = totals(cpu_ns), totals(wake_ups)
     time.sleep(IDLE_SECONDS)
-    our_cpu, cpu = ((sum(map(cpu_ns, pids)) - start) / 1e6 for pids, start in zip((ours, plain), before))
-    our_memory, memory = (sum(map(pss_kib, pids)) / 1024 for pids in (ours, plain))
+    our_cpu, plain_cpu = ((after - before) / 1e6 for after, before in zip(totals(cpu_ns), cpu))
+    our_woken, plain_woken = (after - before for after, before in zip(totals(wake_ups), woken))
+    our_memory, plain_memory = (kib / 1024 for kib in totals(pss_kib))
     docker.remove()
-    row(f'{SITES} idle sites, memory', f'{SITES} plain lsphp', our_memory, memory, 'MiB', 1.01)
-    row(f'{SITES} idle sites, CPU in {IDLE_SECONDS} s', f'{SITES} plain lsphp', our_cpu, cpu, 'ms', 1.01)
+    row(f'{SITES} idle sites, memory', f'{SITES} plain lsphp', our_memory, plain_memory, 'MiB', 1.01)
+    row(f'{SITES} idle sites, CPU in {IDLE_SECONDS} s', f'{SITES} plain lsphp', our_cpu, plain_cpu, 'ms', 1.01)
+    row(f'{SITES} idle sites, wake-ups', f'{SITES} plain lsphp', our_woken, plain_woken, '', 1.01)
 
 
 def main():

@@ -20,20 +20,25 @@ KNOWN = {
 }
 
 
+def judge(row):
+    if row['limit'] is None:
+        return '', 'to compare'
+    return f'{row["limit"]:.3f}', 'reached' if row['ratio'] <= row['limit'] else 'MISSED'
+
+
 def main():
     rows = [json.loads(line) for line in sys.stdin]
     with open(sys.argv[1], 'w') as file:
         json.dump(rows, file, indent=1)
-    form = '{:<32} {:<26} {:>10} {:>10} {:<5} {:>7} {:>7}  {}'
+    form = '{:<32} {:<28} {:>10} {:>10} {:<5} {:>7} {:>7}  {}'
     print(form.format('row', 'yardstick', 'ours', 'yardstick', '', 'ratio', 'limit', ''))
     missed = 0
     for row in rows:
-        good = row['ratio'] <= row['limit']
-        missed += not good
+        limit, verdict = judge(row)
+        missed += verdict == 'MISSED'
         numbers = [f'{row[key]:.2f}' for key in ('ours', 'theirs')]
-        print(form.format(row['name'], row['yardstick'], *numbers, row['unit'], f'{row["ratio"]:.3f}',
-                          f'{row["limit"]:.3f}', 'reached' if good else 'MISSED'))
-        if not good and (row['name'], row['yardstick']) in KNOWN:
+        print(form.format(row['name'], row['yardstick'], *numbers, row['unit'], f'{row["ratio"]:.3f}', limit, verdict))
+        if verdict == 'MISSED' and (row['name'], row['yardstick']) in KNOWN:
             print(f"{'':<4}known: {KNOWN[row['name'], row['yardstick']]}")
     sys.exit(1 if missed or not rows else 0)
 

@@ -1,8 +1,9 @@
 //! Requests over one connection, by the library's client and by the least that could do it.
 //!
-//!     requests client|minimal ADDRESS SCRIPT COUNT
+//!     requests client|minimal ADDRESS[,ADDRESS...] SCRIPT COUNT
 //!
-//! Prints nanoseconds a request; with a COUNT of 0 one request and its body, as `cac-lsphp request` does.
+//! Prints nanoseconds a request, a line an address; with a COUNT of 0 one request and its body, as
+//! `cac-lsphp request` does.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -16,19 +17,47 @@ fn main() {
         println!("usage: requests client|minimal ADDRESS SCRIPT COUNT");
         return;
     };
-    let count: u32 = count.parse().expect("COUNT is a number");
-    let mut send: Box<dyn FnMut() -> Vec<u8>> = match who.as_str() {
-        "client" => Box::new(client(address, script)),
-        _ => Box::new(minimal(address, script)),
-    };
+    let count: usize = count.parse().expect("COUNT is a number");
+    let mut senders: Vec<Send<'_>> = address.split(',').map(|address| sender(who, address, script)).collect();
     if count == 0 {
-        io::stdout().write_all(&send()).expect("stdout is open");
+        let bodies = senders.iter_mut().flat_map(|send| send());
+        io::stdout().write_all(&bodies.collect::<Vec<u8>>()).expect("stdout is open");
         return;
     }
-    send(); // forks the worker, compiles the script
-    let start = Instant::now();
-    (0..count).for_each(|_| drop(send()));
-    println!("{}", start.elapsed().as_nanos() / u128::from(count));
+    for nanoseconds in medians(&mut senders, count) {
+        println!("{nanoseconds}");
+    }
+}
+
+type Send<'a> = Box<dyn FnMut() -> Vec<u8> + 'a>;
+
+fn sender<'a>(who: &str, address: &'a str, script: &'a str) -> Send<'a> {
+    match who {
+        "client" => Box::new(client(address, script)),
+        _ => Box::new(minimal(address, script)),
+    }
+}
+
+/// Nanoseconds a request, each sender's median of blocks of requests. They take turns block by block,
+/// so that a noisy machine is noisy for all of them.
+fn medians(senders: &mut [Send<'_>], count: usize) -> Vec<u128> {
+    const BLOCK: usize = 100;
+    for send in &mut *senders {
+        send(); // forks the worker, compiles the script
+    }
+    let mut samples = vec![Vec::new(); senders.len()];
+    for _ in 0..count.div_ceil(BLOCK) {
+        for (send, samples) in senders.iter_mut().zip(&mut samples) {
+            let start = Instant::now();
+            (0..BLOCK).for_each(|_| drop(send()));
+            samples.push(start.elapsed().as_nanos() / BLOCK as u128);
+        }
+    }
+    let median = |samples: &mut Vec<u128>| {
+        let middle = samples.len() / 2;
+        *samples.select_nth_unstable(middle).1
+    };
+    samples.iter_mut().map(median).collect()
 }
 
 fn request(script: &str) -> Request {

@@ -7,6 +7,8 @@ import struct
 import subprocess
 
 UID = 61045
+CGROUP = 'cac-lsphp-bench'
+MEMORY = 4 << 30  # bytes: a limit, but none that what is measured comes near
 
 
 def mount(*arguments):
@@ -20,8 +22,34 @@ def bind(source, target, *options):
         mount('-o', ','.join(('remount', 'bind', *options)), target)
 
 
+def join_cgroups():
+    """A cgroup with limits for this process and its children: [(its directory, where a container has it)]."""
+    top = '/sys/fs/cgroup'
+    if os.path.exists(f'{top}/cgroup.controllers'):
+        write(f'{top}/cgroup.subtree_control', '+memory +pids')
+        joined, limits = [(f'{top}/{CGROUP}', top)], ['memory.max', 'pids.max']
+    else:
+        joined = [(f'{top}/{controller}/{CGROUP}', f'{top}/{controller}') for controller in ('memory', 'pids')]
+        limits = ['memory.limit_in_bytes', 'pids.max']
+    for directory, _ in joined:
+        os.makedirs(directory, exist_ok=True)
+        for limit, value in zip(limits, (MEMORY, 4096)):
+            if os.path.exists(f'{directory}/{limit}'):
+                write(f'{directory}/{limit}', value)
+        write(f'{directory}/cgroup.procs', 0)
+    return joined
+
+
+def write(path, value):
+    with open(path, 'w') as file:
+        file.write(str(value))
+
+
 def enter(root, repository):
-    """Makes the root and changes into it for good. Needs a mount and a network namespace of its own."""
+    """Makes the root and changes into it for good. Needs a mount and a network namespace of its own.
+
+    As in Docker's containers, the own cgroup is the top of what is mounted.
+    """
     mount('--make-rprivate', '/')
     mount('-t', 'tmpfs', '-o', 'mode=755', 'none', root)
     for name in ('home', 'mnt', 'run', 'tmp', 'etc', 'dev', 'proc'):
@@ -36,7 +64,8 @@ def enter(root, repository):
         bind(f'/etc/{name}', f'{root}/etc/{name}')
     bind(repository, f'{root}/repository')
     bind('/dev', f'{root}/dev')
-    bind('/sys/fs/cgroup', f'{root}/sys/fs/cgroup')
+    for directory, point in join_cgroups():
+        bind(directory, root + point, 'ro')
     mount('-t', 'proc', 'proc', f'{root}/proc')
     os.chroot(root)
     os.chdir('/')

@@ -25,10 +25,10 @@ DOCKER_CAPABILITIES = '-all,' + ','.join(f'+{name}' for name in (
     'sys_chroot', 'mknod', 'audit_write', 'setfcap'))
 
 
-def row(name, yardstick, ours, theirs, unit, limit, ratio=None):
-    ratio = ours / theirs if ratio is None else ratio
+def row(name, yardstick, ours, theirs, unit, limit=None):
+    """Without a limit: nothing to reach, but where the cost of another row lies."""
     print(json.dumps({'name': name, 'yardstick': yardstick, 'ours': ours, 'theirs': theirs, 'unit': unit,
-                      'ratio': ratio, 'limit': limit}), flush=True)
+                      'ratio': ours / theirs, 'limit': limit}), flush=True)
 
 
 def launch(binary):
@@ -100,6 +100,7 @@ def healthcheck(binary):
     ours, bash, true = costs['ours'], costs['bash'], costs['true']
     row('healthcheck, CPU', 'bash TCP check', ours.cpu, bash.cpu, 'ms', 0.1)
     row('healthcheck, wall', 'bash TCP check', ours.wall, bash.wall, 'ms', 0.1)
+    row('/bin/true, CPU', 'bash TCP check', true.cpu, bash.cpu, 'ms')
     row('healthcheck, CPU', '/bin/true', ours.cpu, true.cpu, 'ms', 1.5)
     row('healthcheck, wall', '/bin/true', ours.wall, true.wall, 'ms', 1.5)
 
@@ -120,20 +121,42 @@ def compared(ours, theirs, count, turns):
     for _ in range(turns):
         for key in (ours, theirs):
             bench, who, port = key
-            argv = [bench, who, f'127.0.0.1:{port}', PAGE, str(count)]
-            samples[key].append(int(subprocess.run(argv, check=True, capture_output=True).stdout) / 1e3)
+            samples[key].extend(microseconds(bench, who, [port], count))
     return statistics.median(samples[ours]), statistics.median(samples[theirs])
 
 
+def microseconds(bench, who, ports, count):
+    """A request's median at each port, the ports in turns."""
+    argv = [bench, who, ','.join(f'127.0.0.1:{port}' for port in ports), PAGE, str(count)]
+    return [int(line) / 1e3 for line in subprocess.run(argv, check=True, capture_output=True).stdout.split()]
+
+
 def normaliser(bench, ini):
-    """The same page by two lsphp that are alike but for auto_prepend_file, both fresh."""
-    lines = open(ini).readlines()
+    """The same page by lsphp that are alike but for auto_prepend_file, and what makes up the difference."""
+    lines = [line for line in open(ini) if not line.startswith('auto_prepend_file')]
+    ours = next(line for line in open(ini) if line.startswith('auto_prepend_file'))
+    # On one processor, so that a request costs what is executed, not what it takes to wake another one.
+    processors = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(processors)})
     serve_with(lines, 9001)
-    serve_with([line for line in lines if not line.startswith('auto_prepend_file')], 9002)
+    serve_with([*lines, ours], 9002)
+    serve_with([*lines, prepended('nothing', '')], 9003)
+    serve_with([*lines, prepended('server', "<?php (static function (): void { $_SERVER['DOCUMENT_ROOT'] ?? ''; })();")], 9004)
     time.sleep(3)  # opcache takes no file younger than 2 s
-    with_it, without = compared((bench, 'minimal', 9001), (bench, 'minimal', 9002), 1_000, 61)
+    without, with_it, nothing, server = microseconds(bench, 'minimal', range(9001, 9005), 50_000)
+    os.sched_setaffinity(0, processors)
     row('normaliser a request', 'its budget of 20 µs', max(with_it - without, 0), 20, 'µs', 1)
     row('an empty page', 'without the normaliser', with_it, without, 'µs', 1.02)
+    row('an empty page', '$_SERVER looked at, no more', with_it, server, 'µs')
+    row('an empty file prepended', 'an empty page', nothing, without, 'µs')
+    row('$_SERVER looked at, no more', 'an empty file prepended', server, nothing, 'µs')
+
+
+def prepended(name, script):
+    with open(f'/tmp/{name}.php', 'w') as file:
+        file.write(script)
+    os.utime(f'/tmp/{name}.php', (1e9, 1e9))
+    return f"auto_prepend_file = '/tmp/{name}.php'\n"
 
 
 def serve_with(ini_lines, port):
