@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::kernel_file;
 use crate::process_stat::ProcessStat;
 
 /// Counts lsphp's children that bear its name `comm`: as PID 1 it is also the parent of every orphan.
@@ -15,12 +16,13 @@ pub(super) fn count(proc: &Path, pid: u32, comm: &[u8]) -> io::Result<usize> {
 }
 
 fn children(proc: &Path, pid: u32) -> io::Result<Vec<u32>> {
-    let list = std::fs::read_to_string(proc.join(format!("{pid}/task/{pid}/children")))?;
+    let list = kernel_file::read_table(&proc.join(format!("{pid}/task/{pid}/children")))?;
+    let list = String::from_utf8_lossy(&list);
     Ok(list.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect())
 }
 
 fn is_named(proc: &Path, pid: u32, comm: &[u8]) -> bool {
-    let name = std::fs::read(proc.join(pid.to_string()).join("comm"));
+    let name = kernel_file::read(&proc.join(pid.to_string()).join("comm"));
     name.is_ok_and(|name| name.strip_suffix(b"\n") == Some(comm))
 }
 

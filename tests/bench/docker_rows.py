@@ -15,7 +15,7 @@ UID = 61045
 ROOT = '/mnt/users/alice/example.com/public_html'
 STARTS = 40
 SITES = 200
-IDLE_SECONDS = 30
+IDLE_SECONDS = 60
 
 
 def row(name, yardstick, ours, theirs, unit, limit):
