@@ -4,9 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::sys::stat::Mode;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 use serde::Serialize;
 
 use super::{EffectError, is_no_directory};
@@ -69,7 +71,18 @@ fn make_directory(privileged: &Privileged, path: &Path) -> Result<(), EffectErro
 }
 
 pub fn write_normaliser(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
-    write(privileged, path, NORMALISER.as_bytes())
+    write(privileged, path, NORMALISER.as_bytes())?;
+    make_older(path).map_err(|cause| failed("dating", path, cause))
+}
+
+/// opcache does not keep a file that is younger than `opcache.file_update_protection`, which is 2 s: a
+/// site that is busy from the first moment would have each of its requests compile it.
+fn make_older(path: &Path) -> io::Result<()> {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(HOUR);
+    // 0 is no time to opcache.
+    let modified = TimeSpec::from_duration(before.max(HOUR));
+    Ok(utimensat(AT_FDCWD, path, &TimeSpec::UTIME_OMIT, &modified, UtimensatFlags::NoFollowSymlink)?)
 }
 
 pub fn write_ping(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {

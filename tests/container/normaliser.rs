@@ -73,3 +73,17 @@ fn resolves_the_link_and_nothing_else() {
     }
     assert_eq!(results.as_array().unwrap().len(), table.len());
 }
+
+#[test]
+fn opcache_keeps_it_from_the_first_request_on() {
+    const KEPT: &str = "<?php echo json_encode(array_keys(opcache_get_status()['scripts']));";
+    let site = Site::new().page("kept.php", KEPT).start();
+    let kept = site.json("kept.php");
+    let normaliser = "/run/cac-lsphp/cac-lsphp-normalize.php";
+    assert!(kept.as_array().unwrap().contains(&json!(normaliser)), "{kept}");
+
+    // The request may have come late enough for any file, so the reason is looked at too.
+    let modified = |path| site.exec(["stat", "-c", "%Y", path]).trim().parse::<u64>().unwrap();
+    let older_by = modified("/run/cac-lsphp/run.json") - modified(normaliser);
+    assert!((3595..3605).contains(&older_by), "{older_by} s");
+}
