@@ -13,7 +13,7 @@ from lsapi import Connection  # noqa: E402
 
 UID = 61045
 ROOT = '/mnt/users/alice/example.com/public_html'
-STARTS = 40
+STARTS = 150
 SITES = 200
 IDLE_SECONDS = 60
 
@@ -78,6 +78,12 @@ def first_answer(docker, name, root):
     raise RuntimeError(f'{name} does not answer: {docker("logs", name)}')
 
 
+def mean_of_the_middle(samples):
+    """Without the fifth at either end: an engine's times scatter by a tenth, and a median still follows them."""
+    cut = len(samples) // 5
+    return statistics.mean(sorted(samples)[cut:-cut])
+
+
 def starts(docker, home):
     docker.create('cac-bench-ours', home, plain=False)
     docker.create('cac-bench-plain', home, plain=True)
@@ -90,7 +96,7 @@ def starts(docker, home):
             docker('kill', name)
             if turn > 0:
                 taken.append(elapsed)
-    ours, plain = (statistics.median(taken) for taken in samples.values())
+    ours, plain = map(mean_of_the_middle, samples.values())
     row('container start to first page', 'plain lsphp', ours, plain, 'ms', 1.03)
     docker.remove()
 

@@ -1,7 +1,8 @@
 """Instructions of launch, plan and healthcheck, by callgrind, beside the numbers kept in instructions.json.
 
 Counts repeat where times do not, so a test can hold them: one that grows by more than a tenth fails until
-its number is changed on purpose (run with --write). Runs inside the prepared root.
+its number is changed on purpose (run with --write). Valgrind knows no openat2, so what is counted is the
+walk that replaces it. Runs inside the prepared root.
 """
 import json
 import os
