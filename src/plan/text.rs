@@ -51,7 +51,7 @@ impl Plan {
             )?,
         }
         row(f, "opcache", format_args!("{} MiB, {} files", opcache.memory_mib, opcache.max_files))?;
-        reason(f, format_args!("{}; {}", opcache.memory_source, opcache.max_files_source))?;
+        reason(f, format_args!("memory: {}; files: {}", opcache.memory_source, opcache.max_files_source))?;
         row(
             f,
             "front end",

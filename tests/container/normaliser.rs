@@ -87,3 +87,17 @@ fn opcache_keeps_it_from_the_first_request_on() {
     let older_by = modified("/run/cac-lsphp/run.json") - modified(normaliser);
     assert!((3595..3605).contains(&older_by), "{older_by} s");
 }
+
+/// As Wordfence does it, with what the README says to do about it.
+#[test]
+fn a_prepended_file_of_the_sites_own_takes_its_place() {
+    const SEEN: &str = "<?php echo json_encode($_SERVER['DOCUMENT_ROOT']);";
+    const INCLUDING: &str = "<?php include '/run/cac-lsphp/cac-lsphp-normalize.php';";
+    for (own, root) in
+        [("<?php", "/mnt/users/alice/example.com/public_html"), (INCLUDING, "/home/alice/public_html")]
+    {
+        let site = Site::new().page("seen.php", SEEN).page("own.php", own);
+        let site = site.page(".user.ini", "auto_prepend_file = /home/alice/public_html/own.php\n").start();
+        assert_eq!(site.json("seen.php"), json!(root), "{own}");
+    }
+}
