@@ -9,10 +9,10 @@ use std::path::Path;
 const MAX_SIZE: u64 = 4 << 20;
 
 /// More than most of them have.
-const USUAL_SIZE: usize = 4096;
+const USUAL_SIZE: usize = 2048;
 
-/// Reads all of `path`, which the kernel makes up in one go (`single_open` of its seq_file.c, as for
-/// all files of a cgroup and most of a process): a read that leaves room was the last.
+/// Reads all of `path`, which the kernel makes up in one go, as it does all files of a cgroup and most of
+/// a process (`single_open` of its seq_file.c): a read that leaves room was the last.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = open(path)?;
     let mut content = vec![0; USUAL_SIZE];

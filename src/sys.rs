@@ -1,4 +1,4 @@
-//! The few system calls that no crate of ours wraps: the only module with `unsafe`.
+//! The few system calls that no crate of ours wraps, or not as they are needed: the only module with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -100,14 +100,15 @@ pub fn clear_capability_sets() -> io::Result<()> {
     Errno::result(result).map(drop).map_err(io::Error::from)
 }
 
-/// The supplementary groups, `most` of them at most. Not by nix, which asks the system how many there
-/// could be, as a file of `/proc`.
+/// The supplementary groups, `expected` of them and one more at most. Not by nix, which asks the system
+/// how many there could be, as a file of `/proc`.
 ///
 /// # Errors
 /// `EINVAL` when there are more.
-pub fn groups(most: usize) -> io::Result<Vec<u32>> {
-    let mut groups: Vec<libc::gid_t> = vec![0; most];
-    let room = libc::c_int::try_from(most).map_err(io::Error::other)?;
+pub fn groups(expected: usize) -> io::Result<Vec<u32>> {
+    // With room for none, getgroups(2) would only count them.
+    let mut groups: Vec<libc::gid_t> = vec![0; expected.saturating_add(1)];
+    let room = libc::c_int::try_from(groups.len()).map_err(io::Error::other)?;
     // SAFETY: the call writes at most `room` ids, which `groups` has room for.
     let count = Errno::result(unsafe { libc::getgroups(room, groups.as_mut_ptr()) })?;
     groups.truncate(usize::try_from(count).map_err(io::Error::other)?);
@@ -158,4 +159,21 @@ pub fn set_umask(mask: libc::mode_t) -> io::Result<()> {
     // SAFETY: the call takes an integer and touches no memory.
     let previous = unsafe { libc::umask(mask) };
     if previous > ALL_MODES { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_group_is_overlooked() {
+        let all: Vec<u32> = nix::unistd::getgroups().unwrap().into_iter().map(|gid| gid.as_raw()).collect();
+        assert_eq!(groups(all.len()).unwrap(), all);
+        if let Some(expected) = all.len().checked_sub(1) {
+            assert_eq!(groups(expected).unwrap(), all, "one more than expected");
+        }
+        if let Some(expected) = all.len().checked_sub(2) {
+            assert!(groups(expected).is_err());
+        }
+    }
 }

@@ -58,19 +58,22 @@ impl Directory {
     /// the system's, such as `/home`, and may be a link; links below are refused.
     ///
     /// # Errors
-    /// `ENOENT` when the first component is missing; `ENOTDIR` or `ELOOP` for what is not a directory.
+    /// `NotFound` when the first component is missing; `ENOTDIR` or `ELOOP` for what is not a directory
+    /// below it.
     pub fn open_or_make(path: &Path, mode: Mode) -> io::Result<Self> {
         let mut names = path.components().skip(1).map(|component| component.as_os_str().to_string_lossy());
         let top = Path::new("/").join(names.next().unwrap_or_default().as_ref());
         let names = names.map(|name| name.parse()).collect::<Result<Vec<Name>, _>>()?;
         Self::open_without_links(path).or_else(|_| {
-            let top = Self::open_system(&top)?;
+            let top = Self::open_system(&top).map_err(|cause| {
+                io::Error::new(cause.kind(), format!("opening {}: {cause}", top.display()))
+            })?;
             names.iter().try_fold(top, |directory, name| directory.child_or_make(name, mode))
         })
     }
 
-    /// The whole way in one step, which can be gone at every start but the first. What stands in the
-    /// way otherwise is for the walk to find out.
+    /// Opens the whole path in one call, where all of it is there. Why it fails otherwise, the walk finds
+    /// out.
     fn open_without_links(path: &Path) -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);

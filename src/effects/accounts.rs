@@ -82,20 +82,28 @@ fn warn_of_missing(privileged: &Privileged, user: &User, file: &Path, cause: &io
 
 /// Returns the other id that the name already has, if any; then nothing is written.
 fn add_entry(etc: &Path, file: &str, user: &User, id: u32, line: &str) -> io::Result<Option<String>> {
-    // A look that is enough at every start but the first. What it misses, the reading below finds.
-    let looked = kernel_file::read(&etc.join(file));
-    if let Some(found) = looked.ok().and_then(|text| find(&text, user)) {
+    // A look that is enough where the entry is already there.
+    if let Some(found) = look(&etc.join(file), user) {
         return Ok(other_than(id, found));
     }
     let etc = Directory::open_system(etc)?;
     let name: Name = file.parse()?;
-    let _lock = lock(&etc)?;
+    let lock = lock(&etc);
     let (text, status) = etc.read_file(&name, LARGEST_FILE)?;
     if let Some(found) = find(&text, user) {
         return Ok(other_than(id, found));
     }
+    let _lock = lock?; // where nothing is written, none is needed
     replace(&etc, &name, &with_line(text, line), &status)?;
     Ok(None)
+}
+
+/// [`find`] without the care of [`Directory::read_file`]: what it misses is looked for again, and a line
+/// that could be cut short does not count.
+fn look(file: &Path, user: &User) -> Option<String> {
+    let text = kernel_file::read(file).ok()?;
+    let whole_lines = text.iter().rposition(|byte| *byte == b'\n')?;
+    find(text.get(..whole_lines)?, user)
 }
 
 /// The third field of the first line that begins with `user`, as it is there.

@@ -102,7 +102,7 @@ pub fn give_directories(
     Ok(())
 }
 
-/// `None`: left alone.
+/// `None`: missing or left alone.
 fn give_directory(
     parent: &Directory,
     name: &str,

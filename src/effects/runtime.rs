@@ -6,9 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
-use nix::sys::time::TimeSpec;
+use nix::sys::stat::Mode;
 use serde::Serialize;
 
 use super::{EffectError, is_no_directory};
@@ -71,18 +69,16 @@ fn make_directory(privileged: &Privileged, path: &Path) -> Result<(), EffectErro
 }
 
 pub fn write_normaliser(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
-    write(privileged, path, NORMALISER.as_bytes())?;
-    make_older(path).map_err(|cause| failed("dating", path, cause))
+    replace(privileged, path, NORMALISER.as_bytes(), make_older)
 }
 
 /// opcache does not keep a file that is younger than `opcache.file_update_protection`, which is 2 s: a
 /// site that is busy from the first moment would have each of its requests compile it.
-fn make_older(path: &Path) -> io::Result<()> {
+fn make_older(normaliser: &File) {
     const HOUR: Duration = Duration::from_secs(3600);
-    let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(HOUR);
-    // 0 is no time to opcache.
-    let modified = TimeSpec::from_duration(before.max(HOUR));
-    Ok(utimensat(AT_FDCWD, path, &TimeSpec::UTIME_OMIT, &modified, UtimensatFlags::NoFollowSymlink)?)
+    if let Err(cause) = normaliser.set_modified(SystemTime::now() - HOUR) {
+        tracing::debug!("dating the normaliser: {cause}; PHP compiles it anew in its first two seconds");
+    }
 }
 
 pub fn write_ping(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
@@ -109,16 +105,28 @@ pub fn write_run_record(
     write(privileged, path, &json)
 }
 
-/// Writes `path` whole or not at all. No fsync: what is in `/run` is made anew at every boot. The
-/// directory is our own, see [`make_directory`], so its path may be followed.
-pub fn write(_privileged: &Privileged, path: &Path, bytes: &[u8]) -> Result<(), EffectError> {
+/// Writes `path` whole or not at all. No fsync: what is in `/run` is made anew at every boot.
+pub fn write(privileged: &Privileged, path: &Path, bytes: &[u8]) -> Result<(), EffectError> {
+    replace(privileged, path, bytes, |_| {})
+}
+
+/// The directory is our own, see [`make_directory`], so its path may be followed.
+fn replace(
+    _privileged: &Privileged,
+    path: &Path,
+    bytes: &[u8],
+    finish: impl FnOnce(&File),
+) -> Result<(), EffectError> {
     // Not `*.ini`: PHP must never read half a file.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.new"));
-    create(&temporary)
-        .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .map_err(|cause| failed("writing", path, cause))
+    let write = || -> io::Result<()> {
+        let mut file = create(&temporary)?;
+        file.write_all(bytes)?;
+        finish(&file);
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(|cause| failed("writing", path, cause))
 }
 
 /// A new file; what an interrupted start left under its name is replaced.

