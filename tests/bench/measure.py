@@ -1,9 +1,21 @@
-"""Whole processes and their cost, candidates in turns so that a noisy machine is noisy for all of them."""
+"""Rows, and the cost of whole processes: candidates in turns, so that a noisy machine is noisy for all of them."""
+import json
 import os
 import resource  # noqa: F401  os.wait4 needs it, and cannot find it after a chroot
 import statistics
 import time
 from dataclasses import dataclass
+
+
+def row(name, yardstick, ours, theirs, unit, limit=None, instead=None):
+    """Prints a row for report.py.
+
+    Without a limit there is nothing to reach: the row shows where the cost of another one lies.
+    instead: what is held where the limit, set before anything was measured, is not, and why: (ratio, reason).
+    """
+    instead = instead and dict(zip(('held', 'why'), instead))
+    print(json.dumps({'name': name, 'yardstick': yardstick, 'ours': ours, 'theirs': theirs, 'unit': unit,
+                      'ratio': ours / theirs, 'limit': limit, 'instead': instead}), flush=True)
 
 
 @dataclass

@@ -2,8 +2,8 @@
 //!
 //!     requests client|minimal ADDRESS[,ADDRESS...] SCRIPT COUNT
 //!
-//! Prints nanoseconds a request, a line an address; with a COUNT of 0 one request and its body, as
-//! `cac-lsphp request` does.
+//! Prints nanoseconds a request, a line an address, after COUNT requests rounded up to hundreds; with a
+//! COUNT of 0 one request and its body, as `cac-lsphp request` does.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -18,7 +18,8 @@ fn main() {
         return;
     };
     let count: usize = count.parse().expect("COUNT is a number");
-    let mut senders: Vec<Send<'_>> = address.split(',').map(|address| sender(who, address, script)).collect();
+    let mut senders: Vec<Sender<'_>> =
+        address.split(',').map(|address| sender(who, address, script)).collect();
     if count == 0 {
         let bodies = senders.iter_mut().flat_map(|send| send());
         io::stdout().write_all(&bodies.collect::<Vec<u8>>()).expect("stdout is open");
@@ -29,9 +30,9 @@ fn main() {
     }
 }
 
-type Send<'a> = Box<dyn FnMut() -> Vec<u8> + 'a>;
+type Sender<'a> = Box<dyn FnMut() -> Vec<u8> + 'a>;
 
-fn sender<'a>(who: &str, address: &'a str, script: &'a str) -> Send<'a> {
+fn sender<'a>(who: &str, address: &'a str, script: &'a str) -> Sender<'a> {
     match who {
         "client" => Box::new(client(address, script)),
         _ => Box::new(minimal(address, script)),
@@ -40,7 +41,7 @@ fn sender<'a>(who: &str, address: &'a str, script: &'a str) -> Send<'a> {
 
 /// Nanoseconds a request, each sender's median of blocks of requests. They take turns block by block,
 /// so that a noisy machine is noisy for all of them.
-fn medians(senders: &mut [Send<'_>], count: usize) -> Vec<u128> {
+fn medians(senders: &mut [Sender<'_>], count: usize) -> Vec<u128> {
     const BLOCK: usize = 100;
     for send in &mut *senders {
         send(); // forks the worker, compiles the script
@@ -60,8 +61,12 @@ fn medians(senders: &mut [Send<'_>], count: usize) -> Vec<u128> {
     samples.iter_mut().map(median).collect()
 }
 
+/// With what the front end sends and the normaliser looks at.
 fn request(script: &str) -> Request {
-    Request::new("GET", script, "/bench.php")
+    let mut request = Request::new("GET", script, "/bench.php");
+    let root = script.trim_end_matches("/bench.php");
+    request.environment.push(("DOCUMENT_ROOT".into(), root.into()));
+    request
 }
 
 fn client(address: &str, script: &str) -> impl FnMut() -> Vec<u8> {

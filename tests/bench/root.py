@@ -29,7 +29,10 @@ def join_cgroups():
         write(f'{top}/cgroup.subtree_control', '+memory +pids')
         joined, limits = [(f'{top}/{CGROUP}', top)], ['memory.max', 'pids.max']
     else:
-        joined = [(f'{top}/{controller}/{CGROUP}', f'{top}/{controller}') for controller in ('memory', 'pids')]
+        mounts = [f'{top}/{controller}' for controller in ('memory', 'pids')]
+        if not all(map(os.path.ismount, mounts)):
+            raise RuntimeError(f'{" and ".join(mounts)}: not mounted; the bench needs cgroup v2, or these of v1')
+        joined = [(f'{mount}/{CGROUP}', mount) for mount in mounts]
         limits = ['memory.limit_in_bytes', 'pids.max']
     for directory, _ in joined:
         os.makedirs(directory, exist_ok=True)
