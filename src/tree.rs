@@ -215,14 +215,8 @@ impl Directory {
     /// interrupted start left there is replaced.
     pub fn write_file(&self, temporary: &Name, bytes: &[u8], mode: Mode) -> io::Result<File> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-        let opened = self.open_below(temporary, flags, mode).or_else(|error| {
-            if error.kind() != io::ErrorKind::AlreadyExists {
-                return Err(error);
-            }
-            self.remove_file(temporary)?;
-            self.open_below(temporary, flags, mode)
-        });
-        let mut file = File::from(opened?);
+        let create = || self.open_below(temporary, flags, mode);
+        let mut file = File::from(replacing(create, || self.remove_file(temporary))?);
         file.write_all(bytes)?;
         Ok(file)
     }
@@ -257,6 +251,17 @@ impl Directory {
             return Err(Errno::EXDEV.into());
         }
         Ok(opened)
+    }
+}
+
+/// Creates what an interrupted start may have left: then that is removed first.
+pub fn replacing<T>(
+    create: impl Fn() -> io::Result<T>,
+    remove: impl FnOnce() -> io::Result<()>,
+) -> io::Result<T> {
+    match create() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => remove().and_then(|()| create()),
+        created => created,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `/run/cac-lsphp`: made anew at every start, each file whole or not at all.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ use crate::cgroup::EventFiles;
 use crate::plan::Plan;
 use crate::privileges::Privileged;
 use crate::process_stat::ProcessStat;
-use crate::tree::Directory;
+use crate::tree::{Directory, replacing};
 
 /// The script that PHP runs before each of the site's.
 const NORMALISER: &str = include_str!("../../ini/cac-lsphp-normalize.php");
@@ -120,25 +120,14 @@ fn replace(
     // Not `*.ini`: PHP must never read half a file.
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.new"));
+    let create = || OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary);
     let write = || -> io::Result<()> {
-        let mut file = create(&temporary)?;
+        let mut file = replacing(create, || std::fs::remove_file(&temporary))?;
         file.write_all(bytes)?;
         finish(&file);
         std::fs::rename(&temporary, path)
     };
     write().map_err(|cause| failed("writing", path, cause))
-}
-
-/// A new file; what an interrupted start left under its name is replaced.
-fn create(path: &Path) -> io::Result<File> {
-    let create_new = || OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
-    match create_new() {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            std::fs::remove_file(path)?;
-            create_new()
-        }
-        created => created,
-    }
 }
 
 fn failed(operation: &str, path: &Path, cause: io::Error) -> EffectError {
