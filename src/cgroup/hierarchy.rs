@@ -53,24 +53,22 @@ pub(super) struct Directory {
 impl Hierarchies {
     /// Finds the directories. They existed a moment ago; what is in them is not looked at.
     pub(super) fn resolve(files: &mut KernelFiles) -> Self {
-        let cgroup = files.read_or_warn(Path::new(CGROUP));
-        let memberships = rows(files, CGROUP, cgroup, membership::parse);
-        let mountinfo = files.read_table_or_warn(Path::new(MOUNTINFO));
-        let mounts = rows(files, MOUNTINFO, mountinfo, mounts::parse);
+        let memberships = rows(files, CGROUP, KernelFiles::read_or_warn, membership::parse);
+        let mounts = rows(files, MOUNTINFO, KernelFiles::read_table_or_warn, mounts::parse);
         let mut locate = |controller| locate(files, controller, &memberships, &mounts);
         Self { memory: locate("memory"), pids: locate("pids") }
     }
 }
 
 /// The rows of a file of `/proc`; lines that make no sense are left out with a warning.
-fn rows<T>(
-    files: &mut KernelFiles,
+fn rows<'a, T>(
+    files: &mut KernelFiles<'a>,
     path: &str,
-    content: Option<Vec<u8>>,
+    read: fn(&mut KernelFiles<'a>, &Path) -> Option<Vec<u8>>,
     parse: fn(&[u8]) -> (Vec<T>, usize),
 ) -> Vec<T> {
     let path = Path::new(path);
-    let Some(content) = content else { return Vec::new() };
+    let Some(content) = read(files, path) else { return Vec::new() };
     let (rows, garbage) = parse(&content);
     if garbage > 0 {
         files.warn(path, &format!("lines that make no sense: {garbage}; not used"));

@@ -79,8 +79,9 @@ impl Plan {
 
     fn write_effects(&self, f: &mut Formatter<'_>) -> fmt::Result {
         row(f, "as root", "in this order")?;
-        let root = self.effects.root.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-        root.lines().try_for_each(|line| reason(f, line))?;
+        for effect in &self.effects.root {
+            effect.to_string().lines().try_for_each(|line| reason(f, line))?;
+        }
         row(f, "drop", format_args!("to {}:{} for good", self.site.uid, self.site.gid))?;
         row(f, "as user", &self.site.user)?;
         self.effects.site_user.iter().try_for_each(|effect| reason(f, effect))
