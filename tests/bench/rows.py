@@ -14,6 +14,7 @@ from measure import in_turns, row
 SITE = {'user': 'alice', 'uid': str(root.UID), 'domain': 'example.com', 'PATH': '/usr/local/bin:/usr/bin:/bin'}
 SETPRIV = ['/usr/bin/setpriv', '--reuid', str(root.UID), '--regid', str(root.UID), '--clear-groups', '--inh-caps=-all',
            '--ambient-caps=-all', '--bounding-set=-all', '--no-new-privs']
+BOOT = {**SITE, 'CAC_LSPHP': '/bin/true'}
 PAGE = '/mnt/users/alice/example.com/public_html/bench.php'
 BENCH = '/repository/tests/bench'
 LSPHP = '/repository/target/lsphp/lsphp'
@@ -25,11 +26,10 @@ DOCKER_CAPABILITIES = '-all,' + ','.join(f'+{name}' for name in (
 
 
 def launch(binary):
-    env = {**SITE, 'CAC_LSPHP': '/bin/true'}
     costs = in_turns({
-        'ours': ([binary, 'run'], env),
-        'setpriv': ([*SETPRIV, '/bin/true'], env),
-        'bash': ([f'{BENCH}/entrypoint.sh'], env),
+        'ours': ([binary, 'run'], BOOT),
+        'setpriv': ([*SETPRIV, '/bin/true'], BOOT),
+        'bash': ([f'{BENCH}/entrypoint.sh'], BOOT),
     }, RUNS)
     ours, setpriv, bash = costs['ours'], costs['setpriv'], costs['bash']
     row('launch, CPU', 'setpriv, same drop', ours.cpu, setpriv.cpu, 'ms', 1.5)
@@ -50,9 +50,8 @@ def system_calls(binary):
 
 def count_system_calls(binary):
     trace = '/tmp/trace'
-    env = {**SITE, 'CAC_LSPHP': '/bin/true'}
     docker = ['/usr/bin/setpriv', '--bounding-set', DOCKER_CAPABILITIES, '/usr/bin/env']
-    subprocess.run([*docker, '/usr/bin/strace', '-o', trace, binary, 'run'], env=env, stderr=subprocess.DEVNULL, check=True)
+    subprocess.run([*docker, '/usr/bin/strace', '-o', trace, binary, 'run'], env=BOOT, stderr=subprocess.DEVNULL, check=True)
     calls = [line for line in open(trace) if re.match(r'\w+\(', line)]
     return 1 + [number for number, line in enumerate(calls) if line.startswith('execve(')][1]  # the first is our own
 
@@ -77,10 +76,9 @@ def many_files(binary):
         root.site('million', range(1_000_000))
         open(f'{home}/complete', 'w').close()
     root.site('ten', range(10))
-    env = {**SITE, 'CAC_LSPHP': '/bin/true'}
     costs = in_turns({
-        'million': ([binary, 'run'], {**env, 'user': 'million'}),
-        'ten': ([binary, 'run'], {**env, 'user': 'ten'}),
+        'million': ([binary, 'run'], {**BOOT, 'user': 'million'}),
+        'ten': ([binary, 'run'], {**BOOT, 'user': 'ten'}),
     }, RUNS)
     row('start with 1,000,000 files', 'start with 10 files', costs['million'].wall, costs['ten'].wall, 'ms', 1.05)
 
@@ -145,15 +143,15 @@ def microseconds(bench, who, ports, count):
 
 def normaliser(bench, ini):
     """The same page by lsphp that are alike but for auto_prepend_file, and what makes up the difference."""
-    lines = [line for line in open(ini) if not line.startswith('auto_prepend_file')]
-    ours = next(line for line in open(ini) if line.startswith('auto_prepend_file'))
+    ours = open(ini).readlines()
+    bare = [line for line in ours if not line.startswith('auto_prepend_file')]
     # On one processor, so that a request costs what is executed, not what it takes to wake another one.
     processors = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(processors)})
-    serve_with(lines, 9001)
-    serve_with([*lines, ours], 9002)
-    serve_with([*lines, prepended('nothing', '')], 9003)
-    serve_with([*lines, prepended('server', "<?php (static function (): void { $_SERVER['DOCUMENT_ROOT'] ?? ''; })();")], 9004)
+    serve_with(bare, 9001)
+    serve_with(ours, 9002)
+    serve_with([*bare, prepended('nothing', '')], 9003)
+    serve_with([*bare, prepended('server', "<?php (static function (): void { $_SERVER['DOCUMENT_ROOT'] ?? ''; })();")], 9004)
     time.sleep(3)  # opcache takes no file younger than 2 s
     without, with_it, nothing, server = microseconds(bench, 'minimal', range(9001, 9005), 50_000)
     os.sched_setaffinity(0, processors)
