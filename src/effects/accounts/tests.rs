@@ -83,12 +83,15 @@ fn a_name_of_another_uid_is_refused_and_nothing_is_written() {
     for line in
         ["alice:x:61044:1::/:/bin/sh", "alice:x:0:0::/:", "alice:x:61045 :1:::", "alice:x::1", "alice"]
     {
-        for passwd in [format!("{line}\n"), line.to_owned()] {
+        // Whether a line without its end is whole is looked at under the lock.
+        for (passwd, lock) in [(format!("{line}\n"), None), (line.to_owned(), Some(".pwd.lock"))] {
             let etc = Etc::with(passwd.as_bytes(), b"root:x:0:\n");
             let message = etc.add("alice").unwrap_err();
             assert!(message.contains("user alice is uid") && message.contains("61045"), "{line}: {message}");
             assert_eq!(etc.read("passwd"), passwd.as_bytes());
             assert_eq!(etc.read("group"), b"root:x:0:\n", "{line}");
+            let names: Vec<_> = lock.into_iter().chain(["group", "passwd"]).collect();
+            assert_eq!(etc.names(), names, "{line}");
         }
     }
 }
