@@ -12,6 +12,7 @@
 //! `cac-lsphp run` applies.
 #![deny(unsafe_code)]
 
+pub mod address;
 pub mod cgroup;
 pub mod cli;
 pub mod decision;

@@ -3,12 +3,11 @@
 //! One connection carries one request at a time and stays open between requests. Every packet
 //! starts with eight bytes ([`packet`]); a request is one BEGIN_REQUEST packet ([`request`])
 //! followed by its body as plain bytes; the answer is a run of packets ([`response`]).
-//! These three touch no socket. [`client`] keeps a [`connection`] to an [`address`] and replaces
-//! it when a worker leaves.
+//! These three touch no socket. [`client`] keeps a [`connection`] to an address and replaces it when a
+//! worker leaves.
 //!
 //! LSAPI has no authentication: whoever reaches the port can run any script as the site user.
 
-pub mod address;
 pub mod body;
 pub mod client;
 pub mod connection;
@@ -17,7 +16,6 @@ pub mod packet;
 pub mod request;
 pub mod response;
 
-pub use address::Address;
 pub use body::Body;
 pub use client::{Client, Response};
 pub use connection::{Deadline, Receiver};

@@ -20,7 +20,7 @@ use self::environment::Environment;
 use self::identity::Site;
 use self::reader::{Reader, Readings};
 use self::site_file::SiteFile;
-use crate::lsapi::Address;
+use crate::address::Address;
 
 /// A value, where it came from, and what it won against.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

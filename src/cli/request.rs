@@ -13,10 +13,11 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 
+use crate::address::Address;
 use crate::exit::Exit;
 use crate::lsapi::body::Source;
 use crate::lsapi::request::Pair;
-use crate::lsapi::{Address, Body, Client, Deadline, Error, Request};
+use crate::lsapi::{Body, Client, Deadline, Error, Request};
 
 use output::Output;
 use target::Target;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::record::Record;
 use super::{Reason, netlink, proc_net};
-use crate::lsapi::Address;
+use crate::address::Address;
 
 /// A socket in LISTEN state.
 #[derive(Debug, Clone, PartialEq, Eq)]

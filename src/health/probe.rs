@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::Reason;
 use super::report::Answer;
+use crate::address::Address;
 use crate::lsapi::connection::Connection;
 use crate::lsapi::response::Head;
-use crate::lsapi::{Address, Body, Client, Deadline, Receiver, Request};
+use crate::lsapi::{Body, Client, Deadline, Receiver, Request};
 use crate::plan::{PING_SCRIPT, RUNTIME_DIRECTORY};
 
 /// What the ping script prints before PHP's version.

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::listener::{Family, Listener, Queue};
-use crate::lsapi::Address;
+use crate::address::Address;
 
 /// lsphp's fixed backlog; these tables do not show how many may wait.
 const BACKLOG: u32 = 10;

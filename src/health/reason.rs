@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::lsapi::Address;
+use crate::address::Address;
 
 /// The cause, with what an operator needs to act on it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::Reason;
+use crate::address::Address;
 use crate::cgroup::EventFiles;
-use crate::lsapi::Address;
 use crate::plan::RUN_RECORD;
 
 /// More than any record has: it names the variables that are passed on, and the kernel takes 2 MiB
@@ -91,7 +91,7 @@ impl Record {
             pid_namespace: json.pid_namespace,
             events: json.events,
             uid: json.plan.site.uid,
-            listen: listen.map_err(|error: crate::lsapi::address::AddressError| error.to_string())?,
+            listen: listen.map_err(|error: crate::address::AddressError| error.to_string())?,
             workers: json.plan.front_end.max_conns,
             lsphp: json.plan.exec.lsphp.path,
         })

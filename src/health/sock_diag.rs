@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::listener::{Family, Listener, Queue};
-use crate::lsapi::Address;
+use crate::address::Address;
 
 const HEADER: usize = 16; // struct nlmsghdr
 const INET_ROW: usize = 72; // struct inet_diag_msg

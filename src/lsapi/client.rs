@@ -2,12 +2,12 @@
 
 use std::io;
 
-use super::address::Address;
 use super::body::Body;
 use super::connection::{Connection, Deadline, Outcome, Receiver};
 use super::error::Error;
 use super::request::Request;
 use super::response::Head;
+use crate::address::Address;
 
 /// Keeps its connection between requests, and makes a new one when the worker has left: a worker
 /// does so after its last request, after idle time, or to let others have their turn.

@@ -13,10 +13,10 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::address::Address;
 use super::body::Body;
 use super::error::{Error, Step};
 use super::response::{Decoder, Event, Head};
+use crate::address::Address;
 
 /// The instant by which something must be done, whatever the other side does.
 #[derive(Debug, Clone, Copy)]

@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use super::address::Address;
 use super::request::EncodeError;
 use super::response::DecodeError;
+use crate::address::Address;
 
 /// One line each: the operation, the address, the cause and the way out.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use super::identity::{Domain, Gid, Uid, User};
 use super::site_file::SiteFile;
 use super::variable::{self, Range, Switch, Text, Variable};
 use super::{LogSettings, Sourced, StartedAs, directive, size};
-use crate::lsapi::Address;
+use crate::address::Address;
 
 /// Reads settings and gathers faults and warnings on the way.
 pub struct Reader<'a> {

@@ -9,7 +9,8 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use cac_lsphp::lsapi::{Address, Body, Client, Deadline, Request};
+use cac_lsphp::address::Address;
+use cac_lsphp::lsapi::{Body, Client, Deadline, Request};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cac_lsphp::address::Address;
+use cac_lsphp::lsapi::Deadline;
 use cac_lsphp::lsapi::connection::Connection;
-use cac_lsphp::lsapi::{Address, Deadline};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::ToSocketAddrs;
 use std::path::Path;
 
-use cac_lsphp::lsapi::Address;
+use cac_lsphp::address::Address;
 
 use crate::site::{ExternalApplication, Site};
 

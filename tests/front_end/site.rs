@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use cac_lsphp::lsapi::{self, Address, Body, Client, Deadline};
+use cac_lsphp::address::Address;
+use cac_lsphp::lsapi::{self, Body, Client, Deadline};
 use tiny_http::Request;
 
 use crate::{Answer, header};

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use cac_lsphp::lsapi::{Address, Body, Client, Deadline, Request, Response};
+use cac_lsphp::address::Address;
+use cac_lsphp::lsapi::{Body, Client, Deadline, Request, Response};
 use tempfile::TempDir;
 
 pub const UID: u32 = 61045;
