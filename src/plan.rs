@@ -60,6 +60,8 @@ pub struct WorkersPlan {
     pub lost: Vec<String>,
     /// lsphp's `LSAPI_EXTRA_CHILDREN`.
     pub extra: u32,
+    /// lsphp's `LSAPI_MAX_BUSY_WORKER`, decided by [`max_busy_worker`].
+    pub max_busy_worker: i32,
     pub estimate_mib: u32,
     /// Opcode cache, parent and all workers at their estimate.
     pub needed_mib: u64,
@@ -184,10 +186,30 @@ fn decide_workers(
         source,
         lost,
         extra: workers.extra,
+        max_busy_worker: max_busy_worker(options, &workers),
         estimate_mib: options.worker_estimate_mib.value,
         needed_mib: workers.needed_mib,
         overcommitted_mib,
         pids_max,
+    }
+}
+
+/// While this many workers hold a connection, each closes its own after the answer.
+///
+/// OpenLiteSpeed keeps connections open, `maxConns` of them for each of its processes, and a worker belongs to
+/// its connection while that is open. At the number of workers the next connection in the queue gets its turn
+/// when all of them are held, and until then none is given up: behind lsphp's backlog of 10 a connect costs
+/// more than its 50 µs now and then, because the kernel drops it when the queue is full and tries again after
+/// a second.
+///
+/// 0 is lsphp's own word for half of them and one, but lsphp 8.2 looks for it before it has read the variable,
+/// and then never closes (seen); so the number is put in its place.
+fn max_busy_worker(options: &Options, workers: &Workers) -> i32 {
+    let total = i32::try_from(workers.total()).unwrap_or(i32::MAX);
+    match options.max_busy_worker.as_ref().map(|given| given.value) {
+        None => total,
+        Some(0) => total / 2 + 1,
+        Some(given) => given,
     }
 }
 

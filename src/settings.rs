@@ -87,6 +87,8 @@ pub struct Options {
     pub max_requests: Sourced<u32>,
     /// Seconds.
     pub max_process_time: Sourced<u32>,
+    /// At how many workers with a connection each closes its own; see [`variable::MAX_BUSY_WORKER`].
+    pub max_busy_worker: Option<Sourced<i32>>,
     /// lsphp's own notation, such as `200M`.
     pub avoid_fork: Option<Sourced<String>>,
     /// RLIMIT_AS, 0 for none.
@@ -136,6 +138,7 @@ fn read_options(reader: &mut Reader) -> Options {
         max_idle: reader.number(&variable::MAX_IDLE),
         max_requests: reader.number(&variable::MAX_REQUESTS),
         max_process_time: reader.number(&variable::MAX_PROCESS_TIME),
+        max_busy_worker: reader.optional_number(&variable::MAX_BUSY_WORKER),
         avoid_fork: reader.avoid_fork(),
         mem_soft_mib: reader.number(&variable::MEM_SOFT),
         mem_hard_mib: reader.number(&variable::MEM_HARD),

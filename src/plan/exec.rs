@@ -86,6 +86,7 @@ fn variables(
         ("LSAPI_MAX_IDLE", options.max_idle.value.to_string().into()),
         ("PHP_LSAPI_MAX_REQUESTS", options.max_requests.value.to_string().into()),
         ("LSAPI_MAX_PROCESS_TIME", options.max_process_time.value.to_string().into()),
+        ("LSAPI_MAX_BUSY_WORKER", workers.max_busy_worker.to_string().into()),
         ("LSPHP_ENABLE_USER_INI", if options.user_ini.value { "on" } else { "off" }.into()),
     ]
     .map(|(name, value)| (name.to_owned(), value))

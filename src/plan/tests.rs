@@ -50,6 +50,7 @@ fn the_documented_shape() {
     assert_eq!(json["memory"]["source"], "1024 MiB from cgroup v2 memory.max of /site");
     assert_eq!(json["workers"]["value"], 7);
     assert_eq!(json["workers"]["extra"], 0);
+    assert_eq!(json["workers"]["max_busy_worker"], 7);
     assert_eq!(json["workers"]["estimate_mib"], 130);
     assert_eq!(json["workers"]["overcommitted_mib"], 0);
     assert_eq!(json["opcache"]["memory_mib"], 64);
@@ -129,6 +130,23 @@ fn what_if_answers_before_everything_else() {
 fn extra_children_are_part_of_the_budget_and_of_max_conns() {
     let plan = plan(&[("LSAPI_EXTRA_CHILDREN", "2")], &limit(1024), None);
     assert_eq!((plan.workers.value, plan.workers.extra, plan.front_end.max_conns), (5, 2, 7));
+}
+
+/// One fewer and a connection is given up while a worker is free; one more and it is never given up.
+#[test]
+fn a_connection_is_given_up_when_every_worker_holds_one() {
+    let busy = |more: &[(&str, &str)], mib| {
+        let plan = plan(more, &limit(mib), None);
+        (plan.workers.max_busy_worker, plan.exec.environment.set["LSAPI_MAX_BUSY_WORKER"].clone())
+    };
+    assert_eq!(busy(&[], 1024), (7, "7".into()));
+    assert_eq!(busy(&[], 512), (3, "3".into()));
+    assert_eq!(busy(&[("PHP_LSAPI_CHILDREN", "10")], 1024), (10, "10".into()));
+    assert_eq!(busy(&[("LSAPI_EXTRA_CHILDREN", "2")], 1024), (7, "7".into()), "5 children and 2 extra");
+    for (given, expected) in [("-1", -1), ("0", 4), ("1", 1), ("9", 9)] {
+        let decided = busy(&[("LSAPI_MAX_BUSY_WORKER", given)], 1024);
+        assert_eq!(decided, (expected, expected.to_string().into()), "{given}");
+    }
 }
 
 #[test]

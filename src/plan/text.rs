@@ -43,6 +43,7 @@ impl Plan {
         }
         reason(f, &workers.source)?;
         lost(f, &workers.lost)?;
+        reason(f, busy_worker(workers.max_busy_worker))?;
         match workers.overcommitted_mib {
             0 => reason(f, format_args!("all busy they need {} MiB", workers.needed_mib))?,
             over => reason(
@@ -85,6 +86,15 @@ impl Plan {
         row(f, "drop", format_args!("to {}:{} for good", self.site.uid, self.site.gid))?;
         row(f, "as user", &self.site.user)?;
         self.effects.site_user.iter().try_for_each(|effect| reason(f, effect))
+    }
+}
+
+/// When a worker gives its connection up.
+fn busy_worker(max: i32) -> String {
+    match max {
+        ..=0 => "none closes a connection of its own accord".to_owned(),
+        1 => "each closes its connection after the answer".to_owned(),
+        _ => format!("each closes its connection after the answer while {max} hold one"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -33,6 +34,11 @@ pub struct Readings {
     pub warnings: Vec<String>,
 }
 
+/// What a setting's number is kept in.
+pub trait Number: Copy + Display + Into<i128> + TryFrom<i128> {}
+
+impl<N: Copy + Display + Into<i128> + TryFrom<i128>> Number for N {}
+
 /// One place that gives a setting a value.
 struct Candidate<'a> {
     name: &'a str,
@@ -56,18 +62,17 @@ impl<'a> Reader<'a> {
         self.readings
     }
 
-    pub fn number(&mut self, variable: &Variable<Range>) -> Sourced<u32> {
+    pub fn number<N: Number>(&mut self, variable: &Variable<Range<N>>) -> Sourced<N> {
         let default = variable.accepts.default.unwrap_or(variable.accepts.min);
         self.optional_number(variable).unwrap_or_else(|| by_default(default))
     }
 
-    pub fn optional_number(&mut self, variable: &Variable<Range>) -> Option<Sourced<u32>> {
+    pub fn optional_number<N: Number>(&mut self, variable: &Variable<Range<N>>) -> Option<Sourced<N>> {
         let Range { min, max, .. } = variable.accepts;
         let form = format!("a whole number from {min} to {max}");
         let wide = self.parsed(variable.names, &form, whole_number)?;
-        let clamped = wide.value.clamp(min.into(), max.into());
-        let value = u32::try_from(clamped).unwrap_or(max);
-        if clamped != wide.value {
+        let value = N::try_from(wide.value.clamp(min.into(), max.into())).unwrap_or(max);
+        if value.into() != wide.value {
             self.readings.warnings.push(format!(
                 "{}: {} is out of range {min} to {max}, using {value}",
                 wide.source, wide.value

@@ -145,6 +145,29 @@ fn all_faults_at_once_one_line_each() {
     }
 }
 
+/// -1 is a value of its own, so it must neither be clamped away nor be lost on its way.
+#[test]
+fn the_busy_workers_have_a_precedence_and_a_range() {
+    let read = |environment: &[(&str, &str)], file: &str| {
+        let settings = outcome(&[&SITE, environment].concat(), file, ROOT).unwrap();
+        let given = settings.options.max_busy_worker.map(|given| (given.value, given.source));
+        (given, settings.warnings.len())
+    };
+    const NAME: &str = "LSAPI_MAX_BUSY_WORKER";
+    let environment = || format!("{NAME} from the environment");
+    assert_eq!(read(&[], ""), (None, 0));
+    assert_eq!(read(&[(NAME, " ")], ""), (None, 0));
+    assert_eq!(read(&[(NAME, "-1")], "LSAPI_MAX_BUSY_WORKER = 3\n"), (Some((-1, environment())), 0));
+    let from_file = Some((3, format!("{NAME} from /site.ini")));
+    assert_eq!(read(&[(NAME, "")], "LSAPI_MAX_BUSY_WORKER = 3\n"), (from_file, 0));
+    for (given, value, warnings) in
+        [("0", 0, 0), ("10000", 10_000, 0), ("10001", 10_000, 1), ("-2", -1, 1), ("-99999999999", -1, 1)]
+    {
+        assert_eq!(read(&[(NAME, given)], ""), (Some((value, environment())), warnings), "{given}");
+    }
+    assert_eq!(faults(&[&SITE[..], &[(NAME, "half")]].concat()).len(), 1);
+}
+
 /// A loser that is wrong does no harm, a winner that is wrong is not replaced by a loser.
 #[test]
 fn only_the_winner_is_judged() {

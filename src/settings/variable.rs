@@ -2,6 +2,8 @@
 //!
 //! [`rows`] is what `--help` and the README show; a test compares them.
 
+use std::fmt::Display;
+
 use crate::sizing::{MAX_CHILDREN, MIN_CHILDREN};
 
 /// A setting's names, strongest first, what it accepts, and what it means.
@@ -14,11 +16,11 @@ pub struct Variable<A> {
 
 /// A whole number; what is outside is clamped.
 #[derive(Debug, Clone, Copy)]
-pub struct Range {
+pub struct Range<N = u32> {
     /// `None`: computed, or detected.
-    pub default: Option<u32>,
-    pub min: u32,
-    pub max: u32,
+    pub default: Option<N>,
+    pub min: N,
+    pub max: N,
 }
 
 /// On or off.
@@ -37,12 +39,12 @@ pub struct Text {
     pub form: &'static str,
 }
 
-const fn number(
+const fn number<N: Copy>(
     names: &'static [&'static str],
-    default: Option<u32>,
-    range: (u32, u32),
+    default: Option<N>,
+    range: (N, N),
     about: &'static str,
-) -> Variable<Range> {
+) -> Variable<Range<N>> {
     Variable { names, accepts: Range { default, min: range.0, max: range.1 }, about }
 }
 
@@ -111,6 +113,12 @@ pub const MAX_REQUESTS: Variable<Range> = number(
 );
 pub const MAX_PROCESS_TIME: Variable<Range> =
     number(&["LSAPI_MAX_PROCESS_TIME"], Some(300), (1, 86_400), "seconds before a runaway worker is killed");
+pub const MAX_BUSY_WORKER: Variable<Range<i32>> = number(
+    &["LSAPI_MAX_BUSY_WORKER"],
+    None,
+    (-1, MAX_CHILDREN.cast_signed()),
+    "while so many hold a connection, each closes its own after the answer; unset: the workers, 0: more than half of them, -1: never",
+);
 pub const AVOID_FORK: Variable<Text> = text(
     &["LSAPI_AVOID_FORK"],
     "none",
@@ -203,6 +211,7 @@ pub fn groups() -> [(&'static str, Vec<Row>); 6] {
                 MAX_IDLE.row(),
                 MAX_REQUESTS.row(),
                 MAX_PROCESS_TIME.row(),
+                MAX_BUSY_WORKER.row(),
                 AVOID_FORK.row(),
                 PGRP_MAX_IDLE.row(),
                 MEM_SOFT.row(),
@@ -225,7 +234,7 @@ pub fn groups() -> [(&'static str, Vec<Row>); 6] {
     ]
 }
 
-impl Variable<Range> {
+impl<N: Copy + Display> Variable<Range<N>> {
     fn row(&self) -> Row {
         let Range { default, min, max } = self.accepts;
         let default = default.map_or_else(|| "computed".to_owned(), |number| number.to_string());
