@@ -30,15 +30,21 @@ pub(super) fn ask(listen: &Address, deadline: Deadline) -> Result<Answer, Reason
     let mut said = Said::default();
     let sent = Client::new(listen.clone()).send(&request(), Body::None, deadline, &mut said);
     sent.map_err(|error| Reason::NoAnswer(error.to_string()))?;
-    let php = said.body.strip_prefix(GREETING).and_then(|rest| rest.split(|byte| *byte == b'\n').next());
-    match php {
-        Some(php) if said.status == 200 => Ok(Answer {
-            status: said.status,
-            time: start.elapsed(),
-            php: String::from_utf8_lossy(php).into_owned(),
-        }),
+    match php_version(&said.body) {
+        Some(php) if said.status == 200 => {
+            Ok(Answer { status: said.status, time: start.elapsed(), php: php.to_owned() })
+        }
         _ => Err(Reason::WrongAnswer { status: said.status }),
     }
+}
+
+/// The version that the ping script printed. What answers is the site's, and the line that shows this
+/// is read on root's terminal: nothing but what a version is made of comes through.
+fn php_version(body: &[u8]) -> Option<&str> {
+    let rest = body.strip_prefix(GREETING)?;
+    let version = rest.split(|byte| *byte == b'\n').next().filter(|version| !version.is_empty())?;
+    let is_plain = version.iter().all(|byte| byte.is_ascii_alphanumeric() || b".+~-".contains(byte));
+    std::str::from_utf8(version).ok().filter(|_| is_plain)
 }
 
 fn request() -> Request {
@@ -70,5 +76,25 @@ impl Receiver for Said {
 
     fn stderr(&mut self, _: &[u8]) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_made_of_what_versions_are_made_of() {
+        for version in ["8.2.29", "8.4.0RC1-dev", "8.3.1-1+deb12u1~bpo11+1"] {
+            let body = [GREETING, version.as_bytes(), b"\nmore"].concat();
+            assert_eq!(php_version(&body), Some(version));
+        }
+        for version in
+            ["", "\n8.2", "8.2\r", "8\x1b]0;x\x07", "8\u{9b}2J", "8 2", "8.2\u{202e}", "8,2", "8\0"]
+        {
+            let body = [GREETING, version.as_bytes()].concat();
+            assert_eq!(php_version(&body), None, "{version:?}");
+        }
+        assert_eq!(php_version(b"8.2.29"), None, "without the greeting");
     }
 }

@@ -159,6 +159,32 @@ fn a_wrong_port_and_then_somebody_elses_listener_on_the_right_one() {
     }
 }
 
+/// What speaks LSAPI at the port is the site's own, and may want more than to answer.
+const HOSTILE_LSPHP: &str = r#"#!/usr/bin/php
+<?php
+$packet = fn($type, $payload) => pack('a2CCV', 'LS', $type, 0, 8 + strlen($payload)) . $payload;
+$answer = $packet(3, pack('VV', 0, 200)) . $packet(4, "cac-lsphp ping: PHP 8.2\r\e]0;owned\x07\e[2J\n") . $packet(5, '');
+$listener = stream_socket_server('tcp://0.0.0.0:9000');
+while ($connection = stream_socket_accept($listener, -1)) { fread($connection, 65536); fwrite($connection, $answer); }
+"#;
+
+#[test]
+fn control_characters_that_an_lsphp_answers_with_reach_no_terminal() {
+    let home = tempfile::tempdir().unwrap();
+    let lsphp = home.path().join("lsphp");
+    fs::write(&lsphp, HOSTILE_LSPHP).unwrap();
+    fs::set_permissions(&lsphp, fs::Permissions::from_mode(0o755)).unwrap();
+    let site =
+        Site::at(home.path()).options(["--no-healthcheck"]).env("CAC_LSPHP", "/home/alice/lsphp").start();
+    expect_check(&site, [], "healthy: lsphp 1, ", 0);
+    for format in ["text", "json"] {
+        let (said, code) = watch::said(&watch::check(&site, ["--deep", "--format", format]));
+        assert!(!said.contains(char::is_control), "{said:?}");
+        assert!(!said.contains("owned"), "{said:?}");
+        assert!(said.contains("wrong answer: ") && code == Some(1), "{said:?}");
+    }
+}
+
 #[test]
 fn a_worker_killed_for_lack_of_memory_is_counted() {
     let site = watch::site()
