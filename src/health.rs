@@ -34,6 +34,10 @@ pub struct Extent {
     pub deep: bool,
 }
 
+/// Children of lsphp that a check looks at beside as many as there may be workers. Each costs 5 µs, and
+/// the site can make any number of them.
+const OTHER_CHILDREN: usize = 64;
+
 /// Checks the site, reading the kernel's files and the record below `root` (`/` in production).
 pub fn check(root: &Path, extent: Extent, deadline: Deadline) -> Report {
     let mut found = Findings::default();
@@ -47,8 +51,9 @@ fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -
     found.events = record.events.read(root);
     let comm = process::inspect(proc, record)?;
     found.pid = Some(record.pid);
-    let running = workers::count(proc, record.pid, &comm).ok();
-    found.workers = running.map(|running| Workers { running, limit: record.workers });
+    let most = (record.workers as usize).saturating_add(OTHER_CHILDREN);
+    let pids = workers::find(proc, record.pid, &comm, most).ok().flatten();
+    found.workers = pids.map(|pids| Workers { running: pids.len(), limit: record.workers });
     found.queue = listener::find(proc, record)?;
     if extent.connect {
         found.connect = Some(probe::connect(&record.listen, deadline)?);

@@ -35,8 +35,13 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Reads all of `path`, a table that the kernel makes up line by line, such as mountinfo: a read ends
 /// before the line that its page has no room for, and only one of nothing is the last.
 pub fn read_table(path: &Path) -> io::Result<Vec<u8>> {
+    read_start(path, MAX_SIZE)
+}
+
+/// Reads the first `most` bytes of such a table.
+pub fn read_start(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::with_capacity(USUAL_SIZE);
-    open(path)?.take(MAX_SIZE).read_to_end(&mut content)?;
+    open(path)?.take(most).read_to_end(&mut content)?;
     Ok(content)
 }
 

@@ -1,4 +1,4 @@
-//! How many workers lsphp has right now.
+//! lsphp's workers.
 
 use std::io;
 use std::path::Path;
@@ -6,19 +6,41 @@ use std::path::Path;
 use crate::kernel_file;
 use crate::process_stat::ProcessStat;
 
-/// Counts lsphp's children that bear its name `comm`: as PID 1 it is also the parent of every orphan.
-pub(super) fn count(proc: &Path, pid: u32, comm: &[u8]) -> io::Result<usize> {
-    match children(proc, pid) {
-        Ok(children) => Ok(children.into_iter().filter(|child| is_named(proc, *child, comm)).count()),
-        // A kernel without CONFIG_PROC_CHILDREN.
-        Err(_) => count_in_all(proc, pid, comm),
+/// The most bytes that a pid and the blank behind it take (PID_MAX_LIMIT is 4194304).
+const PID_LENGTH: u64 = 8;
+
+/// The pids of lsphp's children that bear its name `comm`: as PID 1 it is also the parent of every orphan
+/// of the site's, who may have made any number of them. `None`: it has more than `most` children, and
+/// looking through them would take as long as the site likes.
+pub(super) fn find(proc: &Path, pid: u32, comm: &[u8], most: usize) -> io::Result<Option<Vec<u32>>> {
+    match children(proc, pid, most) {
+        Ok(children) => Ok(those(children, most, |child| is_named(proc, child, comm))),
+        // A kernel without CONFIG_PROC_CHILDREN: everybody is asked whose child it is.
+        Err(_) => Ok(those(processes(proc, most)?, most, |process| is_child(proc, process, pid, comm))),
     }
 }
 
-fn children(proc: &Path, pid: u32) -> io::Result<Vec<u32>> {
-    let list = kernel_file::read_table(&proc.join(format!("{pid}/task/{pid}/children")))?;
+fn those(mut pids: Vec<u32>, most: usize, is_worker: impl Fn(u32) -> bool) -> Option<Vec<u32>> {
+    if pids.len() > most {
+        return None;
+    }
+    pids.retain(|pid| is_worker(*pid));
+    Some(pids)
+}
+
+/// At least one more than `most`, if there are as many.
+fn children(proc: &Path, pid: u32, most: usize) -> io::Result<Vec<u32>> {
+    let bytes = PID_LENGTH.saturating_mul(most as u64 + 1);
+    let list = kernel_file::read_start(&proc.join(format!("{pid}/task/{pid}/children")), bytes)?;
+    // What has no blank behind it may be half a pid.
     let list = String::from_utf8_lossy(&list);
-    Ok(list.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect())
+    let whole = list.rsplit_once(' ').map_or("", |(whole, _)| whole);
+    Ok(whole.split(' ').filter_map(|child| child.parse().ok()).collect())
+}
+
+fn processes(proc: &Path, most: usize) -> io::Result<Vec<u32>> {
+    let names = std::fs::read_dir(proc)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter_map(|name| name.parse().ok()).take(most.saturating_add(1)).collect())
 }
 
 fn is_named(proc: &Path, pid: u32, comm: &[u8]) -> bool {
@@ -26,9 +48,9 @@ fn is_named(proc: &Path, pid: u32, comm: &[u8]) -> bool {
     name.is_ok_and(|name| name.strip_suffix(b"\n") == Some(comm))
 }
 
-fn count_in_all(proc: &Path, pid: u32, comm: &[u8]) -> io::Result<usize> {
-    let stats = std::fs::read_dir(proc)?.filter_map(|entry| ProcessStat::read(&entry.ok()?.path()).ok());
-    Ok(stats.filter(|stat| stat.parent == pid && stat.comm == comm).count())
+fn is_child(proc: &Path, pid: u32, parent: u32, comm: &[u8]) -> bool {
+    let stat = ProcessStat::read(&proc.join(pid.to_string()));
+    stat.is_ok_and(|stat| stat.parent == parent && stat.comm == comm)
 }
 
 #[cfg(test)]
@@ -38,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ways_count_workers_and_nothing_else() {
+    fn both_ways_find_workers_and_nothing_else() {
         let proc = tempfile::tempdir().unwrap();
         for (pid, parent, comm) in
             [(1, 0, "lsphp"), (8, 1, "lsphp"), (9, 1, "sendmail"), (10, 1, "lsphp"), (11, 8, "lsphp")]
@@ -50,10 +72,29 @@ mod tests {
                 format!("{pid} ({comm}) S {parent} 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 99 4096 9\n");
             fs::write(directory.join("stat"), stat).unwrap();
         }
-        assert_eq!(count(proc.path(), 1, b"lsphp").unwrap(), 2);
+        fs::create_dir(proc.path().join("net")).unwrap();
+        let found = |most| {
+            let mut pids = find(proc.path(), 1, b"lsphp", most).unwrap()?;
+            pids.sort_unstable();
+            Some(pids)
+        };
+        assert_eq!((found(5), found(4)), (Some(vec![8, 10]), None), "among all processes");
         fs::create_dir_all(proc.path().join("1/task/1")).unwrap();
         fs::write(proc.path().join("1/task/1/children"), "8 9 10 99 ").unwrap();
-        assert_eq!(count(proc.path(), 1, b"lsphp").unwrap(), 2);
-        assert!(count(Path::new("/nonexistent"), 1, b"lsphp").is_err());
+        assert_eq!((found(4), found(3)), (Some(vec![8, 10]), None), "among the children");
+        fs::write(proc.path().join("1/task/1/children"), "").unwrap();
+        assert_eq!(found(0), Some(vec![]));
+        assert!(find(Path::new("/nonexistent"), 1, b"lsphp", 9).is_err());
+    }
+
+    #[test]
+    fn half_a_pid_is_none() {
+        let proc = tempfile::tempdir().unwrap();
+        fs::create_dir_all(proc.path().join("1/task/1")).unwrap();
+        fs::write(proc.path().join("1/task/1/children"), "4194303 ".repeat(9)).unwrap();
+        for most in 0..9 {
+            let pids = children(proc.path(), 1, most).unwrap();
+            assert_eq!(pids, vec![4_194_303; most + 1]);
+        }
     }
 }

@@ -48,6 +48,37 @@ fn a_check_costs_little_more_than_starting_a_program() {
     assert!(ours < theirs / 10.0, "{ours:.0} us above /bin/true, a bash TCP check {theirs:.0} us");
 }
 
+/// Makes `count` orphans by lsphp's name, which PID 1 gets as children, beside those that are there.
+fn orphans(site: &Running, count: usize) {
+    let script = format!(
+        "cp -n /bin/sleep /tmp/lsphp; n=0; while [ $n -lt {count} ]; do /tmp/lsphp 1000 & n=$((n+1)); done"
+    );
+    let before = site.processes();
+    site.exec(["sh", "-c", &script]);
+    assert_eq!(site.processes(), before + count);
+}
+
+#[test]
+fn processes_of_the_sites_change_nothing() {
+    let site = Site::new().options(["--no-healthcheck", "--pids-limit", "1000"]).start();
+    let calls = || {
+        let (trace, output) = strace(&site, 0, [], "");
+        assert!(said(&output).0.starts_with("healthy: lsphp 1, "), "{:?}", said(&output));
+        (trace.lines().count(), said(&output).0)
+    };
+    let (alone, _) = calls();
+    orphans(&site, 3);
+    let (beside_three, line) = calls();
+    assert!(line.contains(", 3 workers of 7, "), "they are not told from workers: {line}");
+    orphans(&site, 200);
+    let (beside_many, line) = calls();
+    assert!(!line.contains("workers"), "they were counted: {line}");
+    orphans(&site, 400);
+    assert_eq!((beside_many, line), calls());
+    println!("{alone} calls alone, {beside_three} beside 3 processes, {beside_many} beside 203 and 603");
+    assert!(beside_many <= alone, "{beside_many} calls beside 203 processes, {alone} alone");
+}
+
 /// Opens connections in the site's network namespace until `/proc/net/tcp` has 10,000 lines, and keeps them.
 fn ten_thousand_connections(site: &Running) {
     let code =
