@@ -1,5 +1,5 @@
 //! `examples/compose.yaml` and OpenLiteSpeed's configuration beside it, run with docker-compose. The front
-//! end is tests/front_end, which reads that same configuration.
+//! end is the OpenLiteSpeed that scripts/setup found, else tests/front_end, which reads that same configuration.
 
 use std::fs;
 use std::net::TcpListener;
@@ -22,6 +22,15 @@ echo json_encode(['file' => $_SERVER['SCRIPT_FILENAME'], 'root' => $_SERVER['DOC
     'uri' => $_SERVER['REQUEST_URI']]);
 ";
 
+/// As WordPress writes it.
+const HTACCESS: &str = "RewriteEngine On
+RewriteBase /
+RewriteRule ^index\\.php$ - [L]
+RewriteCond %{REQUEST_FILENAME} !-f
+RewriteCond %{REQUEST_FILENAME} !-d
+RewriteRule . /index.php [L]
+";
+
 /// The project, up until it is dropped.
 struct Project {
     name: String,
@@ -37,6 +46,7 @@ impl Project {
             fs::create_dir_all(&root).unwrap();
             fs::write(root.join("index.php"), PAGE).unwrap();
             fs::write(root.join("site.css"), domain).unwrap();
+            fs::write(root.join(".htaccess"), HTACCESS).unwrap();
         }
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let project = Project { name: format!("cac-test-{}", std::process::id()), homes, port: free };
@@ -48,7 +58,7 @@ impl Project {
         let mut command = Command::new("docker-compose");
         command.arg("-p").arg(&self.name);
         command.arg("-f").arg(repository("examples/compose.yaml"));
-        command.arg("-f").arg(repository("tests/front_end/compose.yaml"));
+        command.arg("-f").arg(made("CAC_TEST_FRONT_END_COMPOSE"));
         command.args(arguments).env("HOMES", self.homes.path()).env("HTTP_PORT", self.port.to_string());
         run(command.env("SIDECAR", made("CAC_TEST_IMAGE")).env("FRONT_END", made("CAC_TEST_FRONT_END")))
     }
