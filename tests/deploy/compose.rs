@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -32,14 +32,20 @@ RewriteRule . /index.php [L]
 ";
 
 /// The project, up until it is dropped.
-struct Project {
+pub struct Project {
     name: String,
     homes: TempDir,
     port: u16,
+    overlays: &'static [&'static str],
 }
 
 impl Project {
-    fn up() -> Self {
+    pub fn up() -> Self {
+        Project::up_with(&[])
+    }
+
+    /// With compose files of the repository laid over the example.
+    pub fn up_with(overlays: &'static [&'static str]) -> Self {
         let homes = tempfile::tempdir().unwrap();
         for (user, _, domain) in SITES {
             let root = homes.path().join(user).join("public_html");
@@ -49,9 +55,19 @@ impl Project {
             fs::write(root.join(".htaccess"), HTACCESS).unwrap();
         }
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let project = Project { name: format!("cac-test-{}", std::process::id()), homes, port: free };
+        let name = format!("cac-test-{}-{free}", std::process::id());
+        let project = Project { name, homes, port: free, overlays };
         text(project.compose(&["up", "-d"]));
         project
+    }
+
+    /// A site's home, as this machine has it.
+    pub fn home(&self, user: &str) -> PathBuf {
+        self.homes.path().join(user)
+    }
+
+    pub fn page(&self, user: &str, name: &str, content: &str) {
+        fs::write(self.home(user).join("public_html").join(name), content).unwrap();
     }
 
     fn compose(&self, arguments: &[&str]) -> Output {
@@ -59,11 +75,14 @@ impl Project {
         command.arg("-p").arg(&self.name);
         command.arg("-f").arg(repository("examples/compose.yaml"));
         command.arg("-f").arg(made("CAC_TEST_FRONT_END_COMPOSE"));
+        for overlay in self.overlays {
+            command.arg("-f").arg(repository(overlay));
+        }
         command.args(arguments).env("HOMES", self.homes.path()).env("HTTP_PORT", self.port.to_string());
         run(command.env("SIDECAR", made("CAC_TEST_IMAGE")).env("FRONT_END", made("CAC_TEST_FRONT_END")))
     }
 
-    fn container(&self, service: &str) -> String {
+    pub fn container(&self, service: &str) -> String {
         text(self.compose(&["ps", "-q", service])).trim().to_owned()
     }
 
@@ -76,8 +95,24 @@ impl Project {
         text(docker(["inspect", "--format", format, &self.container(service)])).trim().to_owned()
     }
 
+    /// Asked through Docker's own health check, which the example inherits from the image.
+    pub fn wait_until_healthy(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        for (user, ..) in SITES {
+            let container = self.container(user);
+            loop {
+                let check = docker(["exec", &container, "cac-lsphp", "healthcheck", "--deep"]);
+                if check.status.success() {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "{}\n{}", lines(&check), lines(&self.compose(&["logs"])));
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+
     /// One HTTP request to the front end: status and body.
-    fn curl(&self, domain: &str, path: &str, arguments: &[&str]) -> (u16, String) {
+    pub fn curl(&self, domain: &str, path: &str, arguments: &[&str]) -> (u16, String) {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let host = format!("Host: {domain}");
         let mut curl = Command::new("curl");
@@ -103,7 +138,7 @@ impl Drop for Project {
 #[test]
 fn two_sites_are_served_through_one_front_end_and_cannot_reach_each_other() {
     let project = Project::up();
-    wait_until_healthy(&project);
+    project.wait_until_healthy();
     for (user, uid, domain) in SITES {
         is_served(&project, user, uid, domain);
         front_end_is_told_what_the_plan_says(&project, user);
@@ -111,22 +146,6 @@ fn two_sites_are_served_through_one_front_end_and_cannot_reach_each_other() {
     assert_eq!(project.curl("unknown.example", "/", &[]).0, 404);
     assert_eq!(project.json("www.example.com", "/", &[])["uid"], 61045, "a second name of alice's");
     only_the_front_end_reaches_a_site(&project);
-}
-
-/// Asked through Docker's own health check, which the example inherits from the image.
-fn wait_until_healthy(project: &Project) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    for (user, ..) in SITES {
-        let container = project.container(user);
-        loop {
-            let check = docker(["exec", &container, "cac-lsphp", "healthcheck", "--deep"]);
-            if check.status.success() {
-                break;
-            }
-            assert!(Instant::now() < deadline, "{}\n{}", lines(&check), lines(&project.compose(&["logs"])));
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
 }
 
 fn is_served(project: &Project, user: &str, uid: u32, domain: &str) {

@@ -8,6 +8,7 @@ mod compose;
 mod entrypoint;
 mod images;
 mod kubernetes;
+mod pool;
 mod readme;
 
 use std::path::{Path, PathBuf};

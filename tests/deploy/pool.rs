@@ -1,0 +1,123 @@
+//! What several processes of one front end do to a pool of workers: `examples/compose.yaml` behind a real
+//! OpenLiteSpeed of two processes, of which each keeps connections of its own.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::compose::Project;
+use crate::support::{docker, made, text};
+
+const DOMAIN: &str = "example.com";
+/// Of alice's 1 GiB.
+const WORKERS: usize = 7;
+/// Twice what the site can serve at once: each process of the front end fills its `maxConns`.
+const CLIENTS: usize = 2 * WORKERS;
+const ROUNDS: usize = 8;
+/// One at a time after each burst.
+const SINGLES: usize = 6;
+
+/// Slow enough that a burst needs every worker; notes each time that it is executed.
+const PAGE: &str = "<?php
+file_put_contents('/home/alice/executed', $_GET['n'] . \"\\n\", FILE_APPEND | LOCK_EX);
+usleep((int) $_GET['ms'] * 1000);
+echo $_GET['n'];
+";
+
+/// A connection of the front end to the site: which of its processes holds it, and the socket's inode.
+type Held = BTreeSet<(u32, u64)>;
+
+/// Before `LSAPI_MAX_BUSY_WORKER` was set, seven idle connections of one process held all seven workers, and
+/// the other process's requests waited until something timed out; here nothing does, so they would wait for
+/// good. Counted: after each burst a worker is free, and a request is answered while every connection that was
+/// idle before it stays as it is.
+#[test]
+fn no_request_waits_for_an_idle_connection() {
+    if made("CAC_TEST_FRONT_END_COMPOSE").ends_with("stand_in.yaml") {
+        // Not by eprintln, which the test harness keeps to itself.
+        let line = b"NOT RUN: no_request_waits_for_an_idle_connection needs a real OpenLiteSpeed\n";
+        return std::io::stderr().write_all(line).unwrap();
+    }
+    let project = Project::up_with(&["tests/deploy/pool.yaml"]);
+    project.page("alice", "slow.php", PAGE);
+    project.wait_until_healthy();
+    let front_end = processes(&project);
+    assert_eq!(front_end.len(), 2, "processes of OpenLiteSpeed");
+
+    let mut holders = BTreeSet::new();
+    for round in 0..ROUNDS {
+        burst(&project, round);
+        let mut idle = settled(&front_end);
+        for single in 0..SINGLES {
+            answer(&project, &format!("{round}-single-{single}"), 0);
+            let now = settled(&front_end);
+            let gone: Vec<_> = idle.difference(&now).collect();
+            assert!(gone.is_empty(), "{single} of round {round} was served when {gone:?} of {idle:?} went");
+            holders.extend(now.iter().map(|(pid, _)| *pid));
+            idle = now;
+        }
+    }
+    assert_eq!(holders.len(), 2, "one process did all of it");
+    let executed = fs::read_to_string(project.home("alice").join("executed")).unwrap();
+    let once: BTreeSet<_> = executed.lines().collect();
+    let asked = ROUNDS * (CLIENTS + SINGLES);
+    assert_eq!((executed.lines().count(), once.len()), (asked, asked), "each is executed once");
+}
+
+/// OpenLiteSpeed's processes that serve, as this machine numbers them.
+fn processes(project: &Project) -> Vec<u32> {
+    let top = text(docker(["top", &project.container("front-end"), "-eo", "pid,args"]));
+    let serving = top.lines().filter(|line| line.contains("(lshttpd - #"));
+    serving.map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect()
+}
+
+/// All clients at once, each on a connection of its own, so that both processes get some.
+fn burst(project: &Project, round: usize) {
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            scope.spawn(move || answer(project, &format!("{round}-burst-{client}"), 50));
+        }
+    });
+}
+
+fn answer(project: &Project, name: &str, ms: u32) {
+    let answer = project.curl(DOMAIN, &format!("/slow.php?n={name}&ms={ms}"), &[]);
+    assert_eq!(answer, (200, name.to_owned()));
+}
+
+/// The idle connections, once the workers that close theirs have done so: at least one worker holds none.
+fn settled(front_end: &[u32]) -> Held {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let held = held(front_end);
+        if held.len() < WORKERS {
+            return held;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{WORKERS} workers are held by {} connections: {held:?}",
+            held.len()
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Established connections to port 9000 by the process that has them open.
+fn held(front_end: &[u32]) -> Held {
+    front_end.iter().flat_map(|pid| connections(*pid).into_iter().map(|inode| (*pid, inode))).collect()
+}
+
+fn connections(pid: u32) -> BTreeSet<u64> {
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // Fields of proc(5): remote address, state (01 is ESTABLISHED), inode.
+    let to_site = rows.filter(|row| row[2].ends_with(":2328") && row[3] == "01");
+    let inodes: BTreeSet<u64> = to_site.map(|row| row[9].parse().unwrap()).collect();
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(|entry| {
+        let target = fs::read_link(entry.unwrap().path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    });
+    open.filter(|inode| inodes.contains(inode)).collect()
+}
