@@ -76,11 +76,6 @@ fn planted_account_files() {
 }
 
 #[test]
-fn a_held_account_lock() {
-    inside("etc::held_lock", &[]);
-}
-
-#[test]
 fn starts_at_once_in_one_etc() {
     inside("etc::starts_at_once", &[]);
 }

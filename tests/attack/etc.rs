@@ -1,7 +1,6 @@
 //! What `/etc/passwd` and `/etc/group` may be.
 
-use std::fs::{self, OpenOptions};
-use std::os::fd::AsFd;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -120,30 +119,6 @@ fn reads(expected: &str) -> Result<(), String> {
     let is = (status.mode() & 0o7777, status.uid(), status.gid());
     let planted = [(0o604, 5, 5), (0o644, 0, 0)];
     if planted.contains(&is) { Ok(()) } else { Err(format!("{PASSWD} is {is:?}")) }
-}
-
-/// As useradd(8) holds it: a start goes on without the entry instead of waiting.
-#[test]
-#[ignore = "runs in the containers of attack::container"]
-fn held_lock() {
-    reset();
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(LOCK).unwrap();
-    let whole_file = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    };
-    nix::fcntl::fcntl(file.as_fd(), nix::fcntl::FcntlArg::F_SETLK(&whole_file)).unwrap();
-    let begin = std::time::Instant::now();
-    let boot = crate::boot::boot();
-    assert!(boot.started && boot.lines("WARN").iter().all(|line| line.contains(LOCK)), "{boot:?}");
-    assert_eq!(boot.lines("WARN").len(), 2, "{boot:?}");
-    assert!(begin.elapsed().as_millis() < 1000, "waited {:?}", begin.elapsed());
-    assert_eq!(fs::read_to_string(PASSWD).unwrap(), BEFORE);
-    drop(file);
-    assert!(crate::boot::boot().lines("WARN").is_empty());
 }
 
 /// Starts of several sites that share one /etc: nobody's entry is lost.

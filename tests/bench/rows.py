@@ -1,7 +1,9 @@
 """The rows that need no container engine. Runs inside the prepared root; prints one JSON line a row."""
 import os
 import re
+import resource
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -115,6 +117,44 @@ def healthcheck(binary):
     row('/bin/true, wall', 'bash TCP check', costs['true'].wall, costs['bash'].wall, 'ms')
 
 
+def hold_connections(count):
+    """A process that holds both ends of so many; whoever holds them pays for them at each fork and exec."""
+    ready, tell = os.pipe()
+    if pid := os.fork():
+        os.close(tell)
+        if os.read(ready, 1) != b'1':
+            raise RuntimeError(f'opening {count} connections failed')
+        return pid
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * count + 100, 2 * count + 100))
+    listener, ends = socket.socket(), []
+    listener.listen(100)
+    for _ in range(count):
+        ends.append(socket.socket())
+        ends[-1].connect(listener.getsockname())
+        ends.append(listener.accept()[0])
+    os.write(tell, b'1')
+    while True:
+        signal.pause()
+
+
+def healthcheck_in_a_crowd(binary):
+    """A check's time does not grow with the connections in its network namespace."""
+    check = {'check': ([binary, 'healthcheck'], SITE)}
+    alone = in_turns(check, RUNS)['check']
+    crowd = hold_connections(5000)
+    beside = in_turns(check, RUNS)['check']
+    os.kill(crowd, signal.SIGKILL)
+    os.waitpid(crowd, 0)
+    row('healthcheck, CPU, 10,000 connections', 'healthcheck, alone', beside.cpu, alone.cpu, 'ms', 2)
+
+
+def plan(binary):
+    """Mostly the detection of the limits."""
+    costs = in_turns({'ours': ([binary, 'plan'], SITE), 'true': (['/bin/true'], SITE)}, RUNS)
+    row('plan, CPU', '/bin/true', costs['ours'].cpu, costs['true'].cpu, 'ms', 2)
+    row('plan, wall', '/bin/true', costs['ours'].wall, costs['true'].wall, 'ms', 2)
+
+
 def requests(binary, bench):
     costs = in_turns({
         'ours': ([binary, 'request', PAGE], SITE),
@@ -199,10 +239,12 @@ def main():
     root.site()
     launch(binary)
     system_calls(binary)
+    plan(binary)
     many_files(binary)
     env = {**SITE, 'CAC_LSPHP': LSPHP, 'PHP_LSAPI_MAX_REQUESTS': '1000000', 'LSAPI_MAX_IDLE_CHILDREN': '7'}
     serve([binary, 'run'], env, 9000)
     healthcheck(binary)
+    healthcheck_in_a_crowd(binary)
     requests(binary, bench)
     normaliser(bench, '/run/cac-lsphp/php.d/90-cac-lsphp.ini')
     size(binary)

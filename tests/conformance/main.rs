@@ -53,7 +53,7 @@ fn run(lsphp: &RealLsphp, cases: u32) {
         let body = body.as_deref().map_or(Body::None, Body::Bytes);
         let response = client
             .borrow_mut()
-            .fetch(&case.request(&script), body, Deadline::after(Duration::from_secs(20)))
+            .fetch(&case.request(&script), body, Deadline::after(Duration::from_secs(60)))
             .map_err(|error| TestCaseError::fail(error.to_string()))?;
         check(&case, &script, &response)
     });

@@ -1,7 +1,6 @@
 //! What lsphp is started with, and what it is once it runs.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use crate::support::{Running, Site, UID};
 
@@ -100,12 +99,10 @@ fn nothing_of_a_hostile_start_is_inherited() {
     assert!(warned, "{}", ended.stderr);
 }
 
+/// Docker kills after 10 seconds, and what it kills ends with 137.
 #[test]
-fn stops_in_under_a_second() {
+fn docker_stop_ends_it_without_a_kill() {
     let site = Site::new().start();
-    let asked = Instant::now();
     site.stop();
-    let taken = asked.elapsed();
-    assert!(taken < Duration::from_secs(1), "docker stop took {taken:?}");
     assert_eq!(site.inspect("{{.State.ExitCode}}"), "0");
 }

@@ -201,7 +201,7 @@ fn podman_plays_the_manifest() {
 }
 
 fn wait_for_success(podman: &Podman, command: &[&str]) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         let output = podman.exec(command);
         if output.status.success() {
@@ -249,7 +249,7 @@ fn answers_as_in_docker(podman: &Podman) {
     let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     let address = text(podman.run(&["inspect", "--format", format, pod.trim()]));
     let mut client = Client::new(format!("{}:9000", address.trim()).parse().unwrap());
-    let page = client.fetch(&as_front_end("same.php"), Body::None, Deadline::after(Duration::from_secs(20)));
+    let page = client.fetch(&as_front_end("same.php"), Body::None, Deadline::after(Duration::from_secs(60)));
     assert_eq!(parse(&page.unwrap()), in_docker.json("same.php"));
 
     let plan = |output: Output| {

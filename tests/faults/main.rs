@@ -2,6 +2,7 @@
 //!
 //! `strace` does it to the unmodified release binary, in a mount namespace of the test's own.
 
+mod lock;
 mod outcome;
 mod paths;
 mod sandbox;

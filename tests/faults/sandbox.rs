@@ -4,12 +4,12 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::support::{UID, made};
+use crate::support::{PATIENCE, UID, made};
 
 pub const INI: &str = "/run/cac-lsphp/php.d/90-cac-lsphp.ini";
 pub const PASSWD: &str = "/etc/passwd";
@@ -42,7 +42,8 @@ pub struct Sandbox {
 
 pub struct Boot {
     pub output: Output,
-    pub took: Duration,
+    /// It had not ended by itself after [`PATIENCE`].
+    pub hung: bool,
 }
 
 impl Boot {
@@ -117,7 +118,7 @@ impl Sandbox {
     fn run(&self, program: Command) -> Boot {
         let begin = Instant::now();
         let output = Command::new("timeout")
-            .args(["--signal", "KILL", "20"])
+            .args(["--signal", "KILL", &PATIENCE.as_secs().to_string()])
             .arg(program.get_program())
             .args(program.get_args())
             .env_clear()
@@ -128,7 +129,7 @@ impl Sandbox {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        Boot { output, took: begin.elapsed() }
+        Boot { output, hung: begin.elapsed() >= PATIENCE }
     }
 
     /// The account files are as they were, or with the site's entry: whole in either case.

@@ -1,12 +1,9 @@
 //! What a health check says, as Docker keeps it or from a check of our own.
 
+use std::path::Path;
 use std::process::{Command, Output};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
-use crate::support::{Running, Site, docker};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::{Running, Site, docker, made, wait_until};
 
 /// alice's site, checked by Docker four times a second.
 pub fn site() -> Site {
@@ -16,7 +13,7 @@ pub fn site() -> Site {
 pub fn watched(site: Site) -> Site {
     site.options([
         "--health-interval=250ms",
-        "--health-timeout=5s",
+        "--health-timeout=30s",
         "--health-retries=2",
         "--health-start-period=1ms",
     ])
@@ -25,18 +22,15 @@ pub fn watched(site: Site) -> Site {
 /// Waits until Docker gives the site `status` and the last check said something with `words`.
 #[track_caller]
 pub fn expect(site: &Running, status: &str, words: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    let wanted = |found: &(String, String)| found.0 == status && found.1.contains(words);
-    let mut found = docker_says(site);
-    while !wanted(&found) {
-        assert!(
-            Instant::now() < deadline,
-            "not {status:?} with {words:?} but {found:?} after {PATIENCE:?}\n{}",
-            site.logs()
-        );
-        sleep(Duration::from_millis(50));
-        found = docker_says(site);
-    }
+    wait_until(|| {
+        let found = docker_says(site);
+        let is_wanted = found.0 == status && found.1.contains(words);
+        if is_wanted {
+            Ok(())
+        } else {
+            Err(format!("{found:?}, not {status:?} with {words:?}\n{}", site.logs()))
+        }
+    });
 }
 
 /// Docker's status of the site, and what the last check said.
@@ -71,21 +65,27 @@ pub fn expect_check<const N: usize>(site: &Running, arguments: [&str; N], words:
     assert!(!line.contains('\n'), "more than one line: {line:?}");
 }
 
-/// What `--deep` says with a second to do it in; asserts that it keeps to that.
-#[track_caller]
-pub fn deep(site: &Running) -> String {
-    let timed = "start=$(date +%s%N); cac-lsphp healthcheck --deep --timeout 1s
-        code=$?; echo $code $(( ($(date +%s%N) - start) / 1000000 ))";
-    let output = site.exec(["sh", "-c", timed]);
-    let (line, figures) = output.trim_end().rsplit_once('\n').unwrap_or_else(|| panic!("{output:?}"));
-    let (code, milliseconds) = figures.split_once(' ').unwrap();
-    let milliseconds: u64 = milliseconds.parse().unwrap();
-    assert!(milliseconds < 1300, "{milliseconds} ms: {line}"); // 300 ms for a busy machine to start processes
-    assert_eq!(code == "0", line.starts_with("healthy: "), "{code}: {line}");
-    line.to_owned()
+/// A script in the site's network and among its processes, but with this machine's files, so with what is
+/// installed here: `$BIN` is the program, `/run` the site's, which is at `run` on this machine.
+pub fn with_files_of_this_machine(site: &Running, run: &Path, script: &str) -> Command {
+    let mounts = "mount -t proc proc /proc && mount --bind \"$RUN\" /run || exit 9";
+    let pid = site.inspect("{{.State.Pid}}");
+    let mut command = Command::new("nsenter");
+    command.args(["-t", &pid, "-n", "-p", "unshare", "-m", "sh", "-c", &format!("{mounts}\n{script}")]);
+    command.env("RUN", run).env("BIN", made("CAC_TEST_BINARY"));
+    command
 }
 
-/// A check in the site's namespaces as user `uid`, under strace; the trace from where it starts.
+/// What `--deep` says, with a second to do it in.
+#[track_caller]
+pub fn deep(site: &Running) -> String {
+    let output = check(site, ["--deep", "--timeout", "1s"]);
+    let (line, code) = said(&output);
+    assert_eq!(code, Some(if line.starts_with("healthy: ") { 0 } else { 1 }), "{line}");
+    line
+}
+
+/// A check in the site's namespaces as user `uid`, under strace; the trace from where it starts, of it alone.
 pub fn strace<const N: usize>(
     site: &Running,
     uid: u32,
@@ -105,5 +105,9 @@ pub fn strace<const N: usize>(
         .unwrap_or_else(|error| panic!("running strace: {error}; run scripts/test"));
     let all = std::fs::read_to_string(trace.path()).unwrap();
     let start = all.find("execve(\"/usr/local/bin/cac-lsphp\"").unwrap_or_else(|| panic!("no start: {all}"));
-    (all[start..].to_owned(), output)
+    // nsenter waits beside it: lines of the check's begin with its pid.
+    let (_, pid) = all[..start].rsplit_once('\n').unwrap_or(("", &all[..start]));
+    let own = |line: &&str| line.starts_with(pid);
+    let lines: Vec<&str> = all[start - pid.len()..].lines().filter(own).collect();
+    (lines.join("\n"), output)
 }

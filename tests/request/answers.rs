@@ -39,7 +39,7 @@ fn answers_in_big_endian_are_read_too() {
 #[test]
 fn a_reader_of_the_output_that_leaves_is_no_error() {
     let lsphp = FakeLsphp::new([Act::Read, Act::Endless]);
-    let mut child = command(&lsphp.address, &["--timeout", "10s", "/i.php"])
+    let mut child = command(&lsphp.address, &["--timeout", "60s", "/i.php"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
