@@ -82,7 +82,8 @@ pub struct OpcachePlan {
 /// What the front end must be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FrontEndPlan {
-    /// OpenLiteSpeed's `maxConns`: a worker serves one connection, more starve each other.
+    /// OpenLiteSpeed's `maxConns`, which counts for each of its processes: one alone can use every worker.
+    /// That together they hold more than there are workers is what `LSAPI_MAX_BUSY_WORKER` is for.
     pub max_conns: u32,
     pub address: String,
     /// Where the front end finds the site's files.

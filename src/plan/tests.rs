@@ -79,6 +79,7 @@ fn every_setting_that_was_named_has_its_source() {
         "lost": ["LSAPI_MAX_REQS=9 from the environment"],
     });
     assert_eq!(json(&plan)["given"]["PHP_LSAPI_MAX_REQUESTS"], requests);
+    assert!(plan.to_string().contains("maxConns is for each of OpenLiteSpeed's processes"), "{plan}");
     for line in ["LSAPI_MAX_IDLE from the environment: 0", "not: LSAPI_MAX_REQS=9 from the environment"] {
         assert!(plan.to_string().contains(line), "{plan}");
     }

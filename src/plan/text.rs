@@ -57,7 +57,8 @@ impl Plan {
             f,
             "front end",
             format_args!("maxConns {}, address {}", self.front_end.max_conns, self.front_end.address),
-        )
+        )?;
+        reason(f, "maxConns is for each of OpenLiteSpeed's processes (httpdWorkers)")
     }
 
     fn write_exec(&self, f: &mut Formatter<'_>) -> fmt::Result {
