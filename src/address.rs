@@ -5,11 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// The longest path `sockaddr_un` holds besides its NUL (unix(7)).
 const LONGEST_SOCKET_PATH: usize = 107;
 
 /// An address that lsphp can listen on. `Display` gives it back in the form that `-b` takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Address {
     /// An IP address and a port other than 0.
     Inet(SocketAddr),
@@ -46,6 +49,20 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let parsed = if text.starts_with('/') { parse_path(text) } else { parse_inet(text) };
         parsed.map_err(|fault| AddressError { text: text.to_owned(), fault })
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.to_string()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cgroup::{self, EventFiles};
+use crate::cgroup;
 use crate::lsphp::Lsphp;
 use crate::plan::{self, Inputs, Plan};
 use crate::settings::environment::Environment;
@@ -13,8 +13,6 @@ use crate::settings::{self, LogSettings, StartedAs, variable};
 #[derive(Debug)]
 pub struct Decision {
     pub log: LogSettings,
-    /// Where the kernel counts OOM kills, found beside the limits.
-    pub event_files: EventFiles,
     pub plan: Result<Plan, Vec<String>>,
 }
 
@@ -31,7 +29,7 @@ pub fn decide(root: &Path, started_as: StartedAs, suppose_mib: Option<u64>) -> D
         (settings, fault) => {
             // The environment's faults are told in the same run as the file's.
             let faults = fault.into_iter().chain(settings.err().into_iter().flatten()).collect();
-            return Decision { log, event_files: EventFiles::default(), plan: Err(faults) };
+            return Decision { log, plan: Err(faults) };
         }
     };
     let limits = cgroup::detect(root);
@@ -44,7 +42,7 @@ pub fn decide(root: &Path, started_as: StartedAs, suppose_mib: Option<u64>) -> D
         lsphp: &lsphp,
         suppose_mib,
     };
-    Decision { log, plan: Ok(plan::decide(inputs)), event_files: limits.event_files }
+    Decision { log, plan: Ok(plan::decide(inputs)) }
 }
 
 /// Whether environment or site file say who the site is. A site file that cannot be read says so.

@@ -10,10 +10,10 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-use crate::cgroup::EventFiles;
 use crate::exit::Exit;
 use crate::plan::{Plan, RootEffect, SiteUserEffect};
 use crate::privileges::{Privileged, SiteUser};
+use crate::running::RunRecord;
 
 /// Why start goes no further. One line each.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +34,7 @@ impl EffectError {
         }
     }
 
-    fn failed(operation: &str, object: &Path, cause: impl Display, way_out: &str) -> Self {
+    pub(crate) fn failed(operation: &str, object: &Path, cause: impl Display, way_out: &str) -> Self {
         Self::Failed(format!("{operation} {}: {cause}; {way_out}", object.display()))
     }
 
@@ -44,24 +44,17 @@ impl EffectError {
 }
 
 /// Applies what needs root, in order. Also called on a non-root start, which finds most of it done.
-///
-/// `events` is for the run record, where `healthcheck` finds it.
-pub fn apply_as_root(privileged: &Privileged, plan: &Plan, events: &EventFiles) -> Result<(), EffectError> {
-    plan.effects.root.iter().try_for_each(|effect| apply(privileged, plan, events, effect))
+pub fn apply_as_root(privileged: &Privileged, run: &RunRecord<&Plan>) -> Result<(), EffectError> {
+    run.plan.effects.root.iter().try_for_each(|effect| apply(privileged, run, effect))
 }
 
-fn apply(
-    privileged: &Privileged,
-    plan: &Plan,
-    events: &EventFiles,
-    effect: &RootEffect,
-) -> Result<(), EffectError> {
+fn apply(privileged: &Privileged, run: &RunRecord<&Plan>, effect: &RootEffect) -> Result<(), EffectError> {
     match effect {
         RootEffect::MakeRuntimeDirectories { path } => runtime::make_directories(privileged, path),
         RootEffect::WriteNormaliser { path } => runtime::write_normaliser(privileged, path),
         RootEffect::WritePing { path } => runtime::write_ping(privileged, path),
-        RootEffect::WriteIni { path } => runtime::write(privileged, path, plan.ini.render().as_bytes()),
-        RootEffect::WriteRunRecord { path } => runtime::write_run_record(privileged, path, plan, events),
+        RootEffect::WriteIni { path } => runtime::write(privileged, path, run.plan.ini.render().as_bytes()),
+        RootEffect::WriteRunRecord { path } => runtime::write_run_record(privileged, path, run),
         RootEffect::AddAccount { user, uid, gid, home } => accounts::add(
             privileged,
             Path::new("/etc"),

@@ -1,29 +1,25 @@
 //! Whether the site can serve, told without taking a worker from it.
 //!
 //! A connect to lsphp takes a worker or forks one, and times out when the backlog is full: a check
-//! that connects restarts sites that are merely busy. So by default the kernel is asked instead: is
-//! the recorded process ([`record`]) there and lsphp ([`process`]), and does the site's uid listen
-//! ([`listener`]: over [`netlink`] in [`sock_diag`]'s messages, else in [`proc_net`]'s tables)?
-//! [`probe`] connects, when asked to.
+//! that connects restarts sites that are merely busy. So by default the kernel is asked instead, see
+//! [`crate::running`]: is the recorded process there and lsphp ([`process`]), and does the site's uid
+//! listen? [`probe`] connects, when asked to.
 
-mod listener;
-mod netlink;
 mod probe;
-mod proc_net;
 mod process;
 mod reason;
-mod record;
 mod report;
-pub mod sock_diag;
-mod workers;
 
+use std::io;
 use std::path::Path;
 
-pub use self::listener::{Listener, Queue};
 pub use self::reason::Reason;
-use self::record::Record;
 pub use self::report::{Answer, Findings, Report, Workers};
 use crate::lsapi::Deadline;
+use crate::plan::RUN_RECORD;
+use crate::running::listener::{self, Holder};
+use crate::running::socket::Queue;
+use crate::running::{ListenerRecord, RunRecord, events, workers};
 
 /// What to do beside the passive check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,19 +43,39 @@ pub fn check(root: &Path, extent: Extent, deadline: Deadline) -> Report {
 
 fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -> Result<(), Reason> {
     let proc = &root.join("proc");
-    let record = &Record::read(root)?;
-    found.events = record.events.read(root);
-    let comm = process::inspect(proc, record)?;
-    found.pid = Some(record.pid);
-    let most = (record.workers as usize).saturating_add(OTHER_CHILDREN);
-    let pids = workers::find(proc, record.pid, &comm, most).ok().flatten();
-    found.workers = pids.map(|pids| Workers { running: pids.len(), limit: record.workers });
-    found.queue = listener::find(proc, record)?;
+    let run = &read_record(root)?;
+    found.events = events::read(root, &run.events);
+    let comm = process::judge(proc, run)?;
+    found.pid = Some(run.pid);
+    let limit = run.plan.front_end.max_conns;
+    let most = (limit as usize).saturating_add(OTHER_CHILDREN);
+    let pids = workers::find(proc, run.pid, &comm, most).ok().flatten();
+    found.workers = pids.map(|pids| Workers { running: pids.len(), limit });
+    found.queue = queue(proc, &run.listener)?;
+    let listen = &run.listener.address;
     if extent.connect {
-        found.connect = Some(probe::connect(&record.listen, deadline)?);
+        found.connect = Some(probe::connect(listen, deadline)?);
     }
     if extent.deep {
-        found.answer = Some(probe::ask(&record.listen, deadline)?);
+        found.answer = Some(probe::ask(listen, deadline)?);
     }
     Ok(())
+}
+
+fn read_record(root: &Path) -> Result<RunRecord, Reason> {
+    RunRecord::read(root).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Reason::NotStarted,
+        _ => Reason::Unreadable { file: RUN_RECORD.into(), cause: error.to_string() },
+    })
+}
+
+/// The queue of the site's listener, where the kernel tells it.
+fn queue(proc: &Path, wanted: &ListenerRecord) -> Result<Option<Queue>, Reason> {
+    let listen = wanted.address.clone();
+    match listener::find(proc, wanted) {
+        Ok(Holder::Site(queue)) => Ok(queue),
+        Ok(Holder::Other { uid }) => Err(Reason::ListeningAsOther { listen, uid, wanted: wanted.uid }),
+        Ok(Holder::Nobody) => Err(Reason::NotListening { listen }),
+        Err(error) => Err(Reason::Unreadable { file: "/proc/net".into(), cause: error.to_string() }),
+    }
 }

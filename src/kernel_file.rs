@@ -46,7 +46,7 @@ pub fn read_start(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 }
 
 /// A fifo in its place is not waited for, and a link not followed.
-fn open(path: &Path) -> io::Result<File> {
+pub fn open(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }

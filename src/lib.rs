@@ -25,7 +25,7 @@ pub mod lsapi;
 pub mod lsphp;
 pub mod plan;
 pub mod privileges;
-pub mod process_stat;
+pub mod running;
 pub mod settings;
 pub mod sizing;
 pub mod start;

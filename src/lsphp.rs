@@ -9,6 +9,9 @@ use serde::Serialize;
 /// Where LiteSpeed's images keep one lsphp a version.
 const LSWS: &str = "usr/local/lsws";
 
+/// The listen backlog of `lsphp -b`; nothing changes it (seen).
+pub const BACKLOG: u32 = 10;
+
 /// The outcome of the search.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]

@@ -13,14 +13,15 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::address_space::AddressSpace;
 pub use self::effects::{Effects, PING_SCRIPT, RUN_RECORD, RUNTIME_DIRECTORY, RootEffect, SiteUserEffect};
 pub use self::exec::{ChildEnvironment, ExecPlan};
 pub use self::memory::MemoryPlan;
 use self::php_ini::IniPlan;
-use crate::cgroup::Limits;
+use crate::address::Address;
+use crate::cgroup::{EventFiles, Limits};
 use crate::lsphp::Lsphp;
 use crate::settings::environment::Environment;
 use crate::settings::identity::{Domain, Gid, Uid, User};
@@ -40,10 +41,13 @@ pub struct Plan {
     pub ini: IniPlan,
     pub exec: ExecPlan,
     pub effects: Effects,
+    /// For the run record; nothing that an operator asks a plan for.
+    #[serde(skip)]
+    pub event_files: EventFiles,
     pub warnings: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SitePlan {
     pub user: User,
     pub uid: Uid,
@@ -80,12 +84,12 @@ pub struct OpcachePlan {
 }
 
 /// What the front end must be told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrontEndPlan {
     /// OpenLiteSpeed's `maxConns`, which counts for each of its processes: one alone can use every worker.
     /// That together they hold more than there are workers is what `LSAPI_MAX_BUSY_WORKER` is for.
     pub max_conns: u32,
-    pub address: String,
+    pub address: Address,
     /// Where the front end finds the site's files.
     pub document_root: Option<String>,
 }
@@ -121,7 +125,7 @@ pub fn decide(inputs: Inputs) -> Plan {
         given: given.clone(),
         front_end: FrontEndPlan {
             max_conns: workers.value.saturating_add(workers.extra),
-            address: options.listen.value.to_string(),
+            address: options.listen.value.clone(),
             document_root: effects.site_link().map(|link| format!("{}/public_html", link.display())),
         },
         site: SitePlan {
@@ -148,6 +152,7 @@ pub fn decide(inputs: Inputs) -> Plan {
         workers,
         ini,
         effects,
+        event_files: inputs.limits.event_files.clone(),
         warnings,
     }
 }

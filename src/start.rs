@@ -5,14 +5,14 @@ use std::path::Path;
 
 use tracing::{error, info, warn};
 
-use crate::cgroup::EventFiles;
 use crate::decision;
 use crate::effects::{self, EffectError};
 use crate::exit::Exit;
 use crate::logging;
-use crate::lsphp::Lsphp;
+use crate::lsphp::{self, Lsphp};
 use crate::plan::Plan;
 use crate::privileges::{DropError, ExecError, Privileged, Program, SiteUser, Target, set_umask};
+use crate::running::{ListenerRecord, RunRecord};
 
 /// Why the site does not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +53,13 @@ impl StartError {
 
 /// Becomes lsphp, or says why not. Until the drop nothing of the tenant's is executed or followed.
 pub fn start() -> Result<Infallible, StartError> {
-    let (privileged, plan, event_files) = begin()?;
+    let (privileged, plan) = begin()?;
     let path = usable(&plan.exec.lsphp)?; // before the warnings, which hold the same line
     plan.warnings.iter().for_each(|warning| warn!("{warning}"));
     check_ids(&privileged, &plan)?;
     info!("{}", summary(&plan));
 
-    effects::apply_as_root(&privileged, &plan, &event_files)?;
+    effects::apply_as_root(&privileged, &record(&plan, path)?)?;
     let site_user = drop_privileges(privileged, &plan)?;
     effects::apply_as_site_user(&site_user, &plan);
     let program = Program {
@@ -74,12 +74,24 @@ pub fn start() -> Result<Infallible, StartError> {
 }
 
 /// What comes first whatever is executed in the end: the plan decided, the log set up as it says.
-pub fn begin() -> Result<(Privileged, Plan, EventFiles), StartError> {
+pub fn begin() -> Result<(Privileged, Plan), StartError> {
     let privileged = Privileged::take()?;
     let decision = decision::decide(Path::new("/"), privileged.started_as(), None);
     logging::init(decision.log);
     set_umask()?;
-    Ok((privileged, decision.plan.map_err(StartError::Refused)?, decision.event_files))
+    Ok((privileged, decision.plan.map_err(StartError::Refused)?))
+}
+
+/// What this start leaves for those who look at the site later: this process will be lsphp, which opens
+/// its listener itself.
+fn record<'a>(plan: &'a Plan, lsphp: &Path) -> Result<RunRecord<&'a Plan>, EffectError> {
+    let listener = ListenerRecord {
+        address: plan.front_end.address.clone(),
+        backlog: lsphp::BACKLOG,
+        uid: plan.site.uid.as_raw(),
+    };
+    RunRecord::of_this_process(plan, lsphp, listener, plan.event_files.clone())
+        .map_err(|cause| EffectError::failed("reading", Path::new("/proc/self"), cause, "mount /proc"))
 }
 
 /// The drop as the plan says it, with its warnings logged.

@@ -100,7 +100,7 @@ fn parse_limit(content: &[u8]) -> Result<Option<u64>, String> {
 }
 
 /// The number after `key` in lines of `key number`, as in `memory.stat`.
-pub(super) fn keyed_number(content: &[u8], key: &str) -> Option<u64> {
+pub(crate) fn keyed_number(content: &[u8], key: &str) -> Option<u64> {
     content.split(|byte| *byte == b'\n').find_map(|line| {
         let value = line.strip_prefix(key.as_bytes())?.strip_prefix(b" ")?;
         parse_number(value.trim_ascii())

@@ -3,17 +3,15 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::stat::Mode;
-use serde::Serialize;
 
 use super::{EffectError, is_no_directory};
-use crate::cgroup::EventFiles;
 use crate::plan::Plan;
 use crate::privileges::Privileged;
-use crate::process_stat::ProcessStat;
+use crate::running::RunRecord;
 use crate::tree::{Directory, replacing};
 
 /// The script that PHP runs before each of the site's.
@@ -24,25 +22,7 @@ const PING: &str = include_str!("../../ini/cac-lsphp-ping.php");
 
 const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
 
-const SELF: &str = "/proc/self";
-
 const WAY_OUT: &str = "/run must be writable: mount a tmpfs there";
-
-/// What `healthcheck` and operators read of a running site.
-#[derive(Debug, Serialize)]
-struct RunRecord<'a> {
-    pid: u32,
-    version: &'a str,
-    /// Seconds since 1970.
-    started_at: u64,
-    /// The process's start in clock ticks since boot, field 22 of `/proc/PID/stat`: tells it from
-    /// a later process with the same pid.
-    start_ticks: u64,
-    /// Where `pid` counts, such as `pid:[4026531836]`.
-    pid_namespace: PathBuf,
-    events: &'a EventFiles,
-    plan: &'a Plan,
-}
 
 /// The directory itself and the one that PHP scans.
 pub fn make_directories(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
@@ -88,20 +68,9 @@ pub fn write_ping(privileged: &Privileged, path: &Path) -> Result<(), EffectErro
 pub fn write_run_record(
     privileged: &Privileged,
     path: &Path,
-    plan: &Plan,
-    events: &EventFiles,
+    run: &RunRecord<&Plan>,
 ) -> Result<(), EffectError> {
-    let unreadable = |cause: io::Error| EffectError::failed("reading", Path::new(SELF), cause, "mount /proc");
-    let record = RunRecord {
-        pid: std::process::id(),
-        version: env!("CARGO_PKG_VERSION"),
-        started_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()),
-        start_ticks: ProcessStat::read(Path::new(SELF)).map_err(unreadable)?.start_ticks,
-        pid_namespace: std::fs::read_link(Path::new(SELF).join("ns/pid")).map_err(unreadable)?,
-        events,
-        plan,
-    };
-    let json = serde_json::to_vec_pretty(&record).map_err(|cause| failed("writing", path, cause.into()))?;
+    let json = run.to_json().map_err(|cause| failed("writing", path, cause))?;
     write(privileged, path, &json)
 }
 

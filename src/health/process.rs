@@ -1,45 +1,30 @@
-//! The recorded process: there, running, and lsphp.
+//! What a check makes of the recorded process.
 
-use std::ffi::OsStr;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
-
 use super::Reason;
-use super::record::Record;
-use crate::process_stat::ProcessStat;
-
-/// Bytes that the kernel keeps of a program's name (TASK_COMM_LEN without the NUL).
-const LONGEST_COMM: usize = 15;
-
-/// The name under which cac-lsphp runs until it becomes lsphp.
-const OUR_COMM: &[u8] = env!("CARGO_PKG_NAME").as_bytes();
-
-const LSPHP_COMM: &[u8] = b"lsphp";
+use crate::running::RunRecord;
+use crate::running::process::{self, Found, OUR_COMM, ProcessStat};
 
 /// Judges the recorded process by what `proc` says; its name is the answer when nothing is wrong.
-///
-/// By pid, start time and name. Not by `/proc/PID/exe`: only the process's own uid may read it,
-/// which root in a container is not, and it names an emulator where one runs the image.
-pub(super) fn inspect(proc: &Path, record: &Record) -> Result<Vec<u8>, Reason> {
-    same_namespace(proc, record)?;
-    let pid = record.pid;
-    let stat = match ProcessStat::read(&proc.join(pid.to_string())) {
-        Ok(stat) => stat,
-        Err(error) if is_gone(&error) => return Err(absent(pid)),
-        Err(error) => {
-            return Err(Reason::Unreadable { file: format!("/proc/{pid}/stat"), cause: error.to_string() });
-        }
-    };
+pub(super) fn judge(proc: &Path, run: &RunRecord) -> Result<Vec<u8>, Reason> {
+    same_namespace(proc, run)?;
+    let pid = run.pid;
+    match process::find(proc, pid) {
+        Ok(Found::Process(stat)) => judge_process(stat, run),
+        Ok(Found::Hidden) => Err(Reason::Hidden { pid }),
+        Ok(Found::Gone) => Err(Reason::Exited { pid }),
+        Err(error) => Err(Reason::Unreadable { file: format!("/proc/{pid}/stat"), cause: error.to_string() }),
+    }
+}
+
+fn judge_process(stat: ProcessStat, run: &RunRecord) -> Result<Vec<u8>, Reason> {
+    let pid = run.pid;
     if stat.comm == OUR_COMM {
         // With another start time it is the next start, which has not replaced the record yet.
         return Err(Reason::Starting { pid });
     }
-    if stat.start_ticks != record.start_ticks {
+    if stat.start_ticks != run.start_ticks {
         return Err(Reason::Exited { pid });
     }
     match stat.state {
@@ -47,39 +32,19 @@ pub(super) fn inspect(proc: &Path, record: &Record) -> Result<Vec<u8>, Reason> {
         b'X' | b'x' => Err(Reason::Exited { pid }),
         // Not `t`: somebody is tracing it, and a restart is the last thing they need.
         b'T' => Err(Reason::Stopped { pid }),
-        _ if is_lsphp(&stat.comm, &record.lsphp) => Ok(stat.comm),
+        _ if process::is_lsphp(&stat.comm, &run.lsphp) => Ok(stat.comm),
         _ => Err(Reason::NotLsphp { pid, comm: String::from_utf8_lossy(&stat.comm).into_owned() }),
     }
 }
 
-/// lsphp by its own name, or by that of the file that was executed (which may be a script).
-fn is_lsphp(comm: &[u8], executed: &Path) -> bool {
-    let name = executed.file_name().map_or(LSPHP_COMM, OsStr::as_bytes);
-    comm == LSPHP_COMM || comm == name.get(..LONGEST_COMM).unwrap_or(name)
-}
-
 /// A pid means nothing in another namespace.
-fn same_namespace(proc: &Path, record: &Record) -> Result<(), Reason> {
+fn same_namespace(proc: &Path, run: &RunRecord) -> Result<(), Reason> {
     let own = std::fs::read_link(proc.join("self/ns/pid"))
         .map_err(|error| Reason::Unreadable { file: "/proc/self/ns/pid".into(), cause: error.to_string() })?;
-    if own == record.pid_namespace {
+    if own == run.pid_namespace {
         return Ok(());
     }
-    Err(Reason::OtherPidNamespace { pid: record.pid })
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH | libc::EACCES | libc::EPERM))
-}
-
-/// With hidepid the processes of others are not in `/proc`, but signal 0 still finds them.
-fn absent(pid: u32) -> Reason {
-    // Not 0 or below, which name groups of processes.
-    let exists = match i32::try_from(pid) {
-        Ok(raw @ 1..) => matches!(kill(Pid::from_raw(raw), None), Ok(()) | Err(Errno::EPERM)),
-        _ => false,
-    };
-    if exists { Reason::Hidden { pid } } else { Reason::Exited { pid } }
+    Err(Reason::OtherPidNamespace { pid: run.pid })
 }
 
 #[cfg(test)]
@@ -92,17 +57,8 @@ mod tests {
     /// One more than the kernel's highest pid (PID_MAX_LIMIT), so that no real process has it.
     const PID: u32 = (4 << 20) + 1;
 
-    fn record() -> Record {
-        Record {
-            pid: PID,
-            start_ticks: 99,
-            pid_namespace: "pid:[1]".into(),
-            events: crate::cgroup::EventFiles::default(),
-            uid: 61045,
-            listen: "0.0.0.0:9000".parse().unwrap(),
-            workers: 7,
-            lsphp: "/opt/a-very-long-lsphp-name".into(),
-        }
+    fn run() -> RunRecord {
+        RunRecord { lsphp: "/opt/a-very-long-lsphp-name".into(), ..RunRecord::example(PID) }
     }
 
     /// A `/proc` in which the process is as given; `None`: it is not there.
@@ -115,7 +71,7 @@ mod tests {
             fs::create_dir(&directory).unwrap();
             fs::write(directory.join("stat"), stat).unwrap();
         }
-        inspect(proc.path(), &record())
+        judge(proc.path(), &run())
     }
 
     fn stat(comm: &str, state: char, start_ticks: u64) -> String {
@@ -153,6 +109,6 @@ mod tests {
     #[test]
     fn without_proc_nothing_is_known() {
         let nowhere = Path::new("/nonexistent");
-        assert!(matches!(inspect(nowhere, &record()), Err(Reason::Unreadable { .. })));
+        assert!(matches!(judge(nowhere, &run()), Err(Reason::Unreadable { .. })));
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::Reason;
-use super::listener::Queue;
-use crate::cgroup::Events;
+use crate::running::events::Events;
+use crate::running::socket::Queue;
 
 /// The verdict, and everything that was learned on the way to it.
 #[derive(Debug, Clone, PartialEq, Eq)]

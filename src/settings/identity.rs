@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The site as the panel names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,6 +37,13 @@ macro_rules! non_root_id {
 
             pub fn as_raw(self) -> u32 {
                 self.0
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let id = u32::deserialize(deserializer)?;
+                Self::new(id).ok_or_else(|| D::Error::custom(concat!("not a site's ", $what, " id")))
             }
         }
 
@@ -83,6 +91,12 @@ impl FromStr for User {
     }
 }
 
+impl<'de> Deserialize<'de> for User {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, "not a user name")
+    }
+}
+
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -117,6 +131,17 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(inner)
         && !label.starts_with('-')
         && !label.ends_with('-')
+}
+
+impl<'de> Deserialize<'de> for Domain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer, "not a domain")
+    }
+}
+
+/// What was written by this program may have been written by somebody else.
+fn from_text<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D, fault: &str) -> Result<T, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(|_| D::Error::custom(fault))
 }
 
 impl fmt::Display for Domain {

@@ -9,12 +9,13 @@ use std::sync::LazyLock;
 
 use cac_lsphp::cgroup::{self, Limits};
 use cac_lsphp::effects::accounts::{self, Account};
-use cac_lsphp::health::sock_diag::{self, Message};
 use cac_lsphp::lsapi::Request;
 use cac_lsphp::lsapi::response::{DecodeError, Decoder, Event};
 use cac_lsphp::lsphp::Lsphp;
 use cac_lsphp::plan::{self, Inputs, php_ini};
 use cac_lsphp::privileges::Privileged;
+use cac_lsphp::running::events;
+use cac_lsphp::running::sock_diag::{self, Message};
 use cac_lsphp::settings::environment::Environment;
 use cac_lsphp::settings::identity::{Gid, Uid};
 use cac_lsphp::settings::site_file::SiteFile;
@@ -106,7 +107,7 @@ pub fn cgroup(data: &[u8]) {
         let bytes: Vec<u64> = limits.memory.iter().chain(&limits.lost).map(|limit| limit.bytes).collect();
         assert!(bytes.is_sorted(), "the tightest first: {bytes:?}");
         assert!(limits.mem_total.is_none_or(|total| bytes.iter().all(|limit| *limit < total)));
-        limits.event_files.read(root.path());
+        events::read(root.path(), &limits.event_files);
     });
 }
 

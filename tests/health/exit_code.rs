@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, ExitStatus, Stdio};
 
 use crate::support::{Site, made};
-use crate::watch::{check, said, strace, with_files_of_this_machine};
+use crate::watch::{expect_check, said, strace, with_files_of_this_machine};
 
 fn binary() -> Command {
     Command::new(made("CAC_TEST_BINARY"))
@@ -116,15 +116,21 @@ fn whichever_system_call_fails() {
 }
 
 #[test]
-fn a_check_that_hangs_ends_in_time() {
+fn a_fifo_in_place_of_the_record_is_not_waited_for() {
     let site = Site::new().options(["--no-healthcheck"]).start();
-    site.exec([
-        "sh",
-        "-c",
-        "cp /run/cac-lsphp/run.json /tmp && rm /run/cac-lsphp/run.json && mkfifo /run/cac-lsphp/run.json",
-    ]);
+    site.exec(["sh", "-c", "rm /run/cac-lsphp/run.json && mkfifo /run/cac-lsphp/run.json"]);
+    expect_check(&site, [], "unhealthy: unreadable: /run/cac-lsphp/run.json: ", 1);
+}
+
+/// Nothing that a test can put there hangs a check, so the alarm is sent to it: as it asks the kernel for
+/// listeners.
+#[test]
+fn the_alarm_ends_a_check_wherever_it_is() {
+    let site = Site::new().options(["--no-healthcheck"]).start();
     for format in ["text", "json"] {
-        let (line, code) = said(&check(&site, ["--timeout", "500ms", "--format", format]));
+        let arguments = format!("--format {format}");
+        let (_, output) = strace(&site, 0, ["-e", "inject=socket:signal=SIGALRM"], &arguments);
+        let (line, code) = said(&output);
         assert!(line.contains("late: the check took longer than --timeout") && code == Some(1), "{line}");
     }
 }

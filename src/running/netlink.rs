@@ -8,8 +8,8 @@ use std::os::fd::AsRawFd;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
-use super::listener::{Family, Listener};
 use super::sock_diag::{self, Message};
+use super::socket::{Family, Listener};
 
 /// The kernel fills at most this much at once (NLMSG_GOODSIZE, before a reader has asked for more).
 const ANSWER: usize = 8 << 10;

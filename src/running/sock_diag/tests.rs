@@ -14,13 +14,20 @@ fn message(kind: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// struct inet_diag_msg, field by field.
-fn inet(family: u8, state: u8, port: u16, source: [u8; 16], queue: Queue, uid: u32) -> Vec<u8> {
+fn inet(
+    family: u8,
+    state: u8,
+    port: u16,
+    source: [u8; 16],
+    (waiting, backlog): (u32, u32),
+    uid: u32,
+) -> Vec<u8> {
     let mut bytes = vec![family, state, 0, 0];
     bytes.extend(port.to_be_bytes());
     bytes.extend([0; 2]); // the peer's port
     bytes.extend(source);
     bytes.extend([0; 16 + 4 + 8 + 4]); // the peer's address, interface, cookie, expiry
-    for number in [queue.length, queue.limit, uid, 4711] {
+    for number in [waiting, backlog, uid, 4711] {
         bytes.extend(number.to_ne_bytes());
     }
     bytes
@@ -43,7 +50,8 @@ fn taken(mut bytes: &[u8]) -> Vec<Result<Message, Malformed>> {
     messages
 }
 
-const QUEUE: Queue = Queue { length: 11, limit: 10 };
+/// Connections that wait, and the backlog.
+const QUEUE: (u32, u32) = (11, 10);
 
 #[test]
 fn tcp_listeners_of_both_families() {
@@ -60,7 +68,7 @@ fn tcp_listeners_of_both_families() {
     .concat();
     let listener = |address: &str, uid| {
         let address = address.parse().unwrap();
-        Ok(Message::Listener(Listener { address, uid: Some(uid), queue: Some(QUEUE) }))
+        Ok(Message::Listener(Listener { address, uid: Some(uid), waiting: Some(11), backlog: Some(10) }))
     };
     let expected = [
         listener("127.0.0.1:9000", 61045),
@@ -75,16 +83,21 @@ fn tcp_listeners_of_both_families() {
 fn unix_listeners_with_whatever_the_kernel_knows() {
     let head = [AF_UNIX, 1, LISTEN, 0, 1, 2, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9];
     let name = attribute(UNIX_DIAG_NAME, b"/run/lsphp.sock\0");
-    let queue = attribute(UNIX_DIAG_RQLEN, &[QUEUE.length.to_ne_bytes(), QUEUE.limit.to_ne_bytes()].concat());
+    let queue = attribute(UNIX_DIAG_RQLEN, &[QUEUE.0.to_ne_bytes(), QUEUE.1.to_ne_bytes()].concat());
     let uid = attribute(UNIX_DIAG_UID, &7u32.to_ne_bytes());
     let unknown = attribute(99, b"xyz");
     let address = Address::Unix("/run/lsphp.sock".into());
     for (attributes, expected) in [
         (
             [&unknown[..], &name, &queue, &uid].concat(),
-            Message::Listener(Listener { address: address.clone(), uid: Some(7), queue: Some(QUEUE) }),
+            Message::Listener(Listener {
+                address: address.clone(),
+                uid: Some(7),
+                waiting: Some(11),
+                backlog: Some(10),
+            }),
         ),
-        (name.clone(), Message::Listener(Listener { address, uid: None, queue: None })),
+        (name.clone(), Message::Listener(Listener { address, uid: None, waiting: None, backlog: None })),
         (attribute(UNIX_DIAG_NAME, b"\0abstract"), Message::Other),
         (queue, Message::Other),
     ] {

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use super::process_stat::ProcessStat;
 use crate::kernel_file;
-use crate::process_stat::ProcessStat;
 
 /// The most bytes that a pid and the blank behind it take (PID_MAX_LIMIT is 4194304).
 const PID_LENGTH: u64 = 8;
@@ -12,7 +12,7 @@ const PID_LENGTH: u64 = 8;
 /// The pids of lsphp's children that bear its name `comm`: as PID 1 it is also the parent of every orphan
 /// of the site's, who may have made any number of them. `None`: it has more than `most` children, and
 /// looking through them would take as long as the site likes.
-pub(super) fn find(proc: &Path, pid: u32, comm: &[u8], most: usize) -> io::Result<Option<Vec<u32>>> {
+pub fn find(proc: &Path, pid: u32, comm: &[u8], most: usize) -> io::Result<Option<Vec<u32>>> {
     match children(proc, pid, most) {
         Ok(children) => Ok(those(children, most, |child| is_named(proc, child, comm))),
         // A kernel without CONFIG_PROC_CHILDREN: everybody is asked whose child it is.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::listener::{Family, Listener, Queue};
+use super::socket::{Family, Listener};
 use crate::address::Address;
 
 const HEADER: usize = 16; // struct nlmsghdr
@@ -129,26 +129,27 @@ fn inet_row(payload: &[u8], ip: IpAddr) -> Result<Listener, Malformed> {
     Ok(Listener {
         address: Address::Inet(SocketAddr::new(ip, port)),
         uid: Some(u32_at(payload, 64)?),
-        queue: Some(Queue { length: u32_at(payload, 56)?, limit: u32_at(payload, 60)? }),
+        waiting: Some(u32_at(payload, 56)?),
+        backlog: Some(u32_at(payload, 60)?),
     })
 }
 
 /// struct unix_diag_msg and its attributes; a socket without a path is none that lsphp has.
 fn unix_row(payload: &[u8]) -> Result<Option<Listener>, Malformed> {
     let mut attributes = payload.get(UNIX_ROW..).ok_or(Malformed)?;
-    let (mut path, mut uid, mut queue) = (None, None, None);
+    let (mut path, mut uid, mut waiting, mut backlog) = (None, None, None, None);
     while !attributes.is_empty() {
         let length = usize::from(u16_at(attributes, 0)?);
         let value = attributes.get(ATTRIBUTE_HEADER..length).ok_or(Malformed)?;
         match u16_at(attributes, 2)? {
             UNIX_DIAG_NAME => path = socket_path(value),
-            UNIX_DIAG_RQLEN => queue = Some(Queue { length: u32_at(value, 0)?, limit: u32_at(value, 4)? }),
+            UNIX_DIAG_RQLEN => (waiting, backlog) = (Some(u32_at(value, 0)?), Some(u32_at(value, 4)?)),
             UNIX_DIAG_UID => uid = Some(u32_at(value, 0)?),
             _ => {}
         }
         attributes = attributes.get(aligned(length)..).unwrap_or_default();
     }
-    Ok(path.map(|path| Listener { address: Address::Unix(path), uid, queue }))
+    Ok(path.map(|path| Listener { address: Address::Unix(path), uid, waiting, backlog }))
 }
 
 /// A name in the file system ends at a NUL, if there is one; an abstract name starts with one.

@@ -1,4 +1,5 @@
-//! `/proc/net/tcp`, `tcp6` and `unix`, line by line: they have a line for every connection.
+//! `/proc/net/tcp`, `tcp6` and `unix`, line by line: they have a line for every connection. They do not
+//! show how many may wait.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,11 +9,8 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::listener::{Family, Listener, Queue};
+use super::socket::{Family, Listener};
 use crate::address::Address;
-
-/// lsphp's fixed backlog; these tables do not show how many may wait.
-const BACKLOG: u32 = 10;
 
 const TCP_LISTEN: &str = "0A";
 /// `__SO_ACCEPTCON` in the flags of `/proc/net/unix`.
@@ -63,7 +61,8 @@ fn tcp_line(line: &[u8]) -> Option<Listener> {
     Some(Listener {
         address: Address::Inet(socket_address(local)?),
         uid: fields.nth(2)?.parse().ok(),
-        queue: Some(Queue { length: u32::from_str_radix(waiting, 16).ok()?, limit: BACKLOG }),
+        waiting: Some(u32::from_str_radix(waiting, 16).ok()?),
+        backlog: None,
     })
 }
 
@@ -102,7 +101,12 @@ fn unix_line(line: &[u8]) -> Option<Listener> {
         rest = rest.get(end..)?.trim_ascii_start();
     }
     let path = Some(rest).filter(|path| path.starts_with(b"/"))?;
-    Some(Listener { address: Address::Unix(OsStr::from_bytes(path).into()), uid: None, queue: None })
+    Some(Listener {
+        address: Address::Unix(OsStr::from_bytes(path).into()),
+        uid: None,
+        waiting: None,
+        backlog: None,
+    })
 }
 
 #[cfg(test)]
@@ -134,7 +138,8 @@ mod tests {
             let listener = Listener {
                 address: address.parse().unwrap(),
                 uid: Some(4_294_967_294),
-                queue: Some(Queue { length: 3, limit: 10 }),
+                waiting: Some(3),
+                backlog: None,
             };
             assert_eq!(tcp_line(line(local, "0A", 4_294_967_294).as_bytes()), Some(listener));
             assert_eq!(tcp_line(line(local, "01", 0).as_bytes()), None, "established");
@@ -144,7 +149,12 @@ mod tests {
 
     #[test]
     fn unix_lines() {
-        let listener = |path: &str| Listener { address: Address::Unix(path.into()), uid: None, queue: None };
+        let listener = |path: &str| Listener {
+            address: Address::Unix(path.into()),
+            uid: None,
+            waiting: None,
+            backlog: None,
+        };
         for (line, expected) in [
             (
                 "0000: 00000002 00000000 00010000 0001 01 22881 /run/a b.sock\n",
@@ -176,7 +186,7 @@ mod tests {
             ControlFlow::Continue(())
         })
         .unwrap();
-        assert_eq!(seen.iter().map(|seen| seen.queue.unwrap().length).collect::<Vec<_>>(), [11]);
+        assert_eq!(seen.iter().map(|seen| seen.waiting.unwrap()).collect::<Vec<_>>(), [11]);
     }
 
     #[test]

@@ -1,0 +1,188 @@
+//! Who holds the address that the site listens on, and how many connections wait there.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::record::ListenerRecord;
+use super::socket::{Family, Listener, Queue};
+use super::{netlink, proc_net};
+use crate::address::Address;
+
+/// Who listens where the site should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// The site, with this queue; `None`: the kernel does not say.
+    Site(Option<Queue>),
+    Other {
+        uid: u32,
+    },
+    Nobody,
+}
+
+/// Looks for the listener `wanted` in this network namespace.
+///
+/// # Errors
+/// Neither netlink nor the tables in `proc` can be read.
+pub fn find(proc: &Path, wanted: &ListenerRecord) -> io::Result<Holder> {
+    let mut search = Search { wanted, holder: Holder::Nobody };
+    for family in families(&wanted.address) {
+        // Netlink is not everywhere: old kernels, seccomp, gVisor.
+        netlink::listeners(family, &mut |listener| search.see(&listener))
+            .or_else(|_| proc_net::listeners(proc, family, &mut |listener| search.see(&listener)))?;
+        if matches!(search.holder, Holder::Site(_)) {
+            break;
+        }
+    }
+    Ok(search.holder)
+}
+
+/// The table that must have the listener, then the one that may have somebody else's on its port.
+fn families(listen: &Address) -> Vec<Family> {
+    match listen {
+        Address::Unix(_) => vec![Family::Unix],
+        Address::Inet(socket) => {
+            let port = socket.port();
+            let mut families = vec![Family::Inet { port }, Family::Inet6 { port }];
+            if socket.is_ipv6() {
+                families.reverse();
+            }
+            families
+        }
+    }
+}
+
+struct Search<'a> {
+    wanted: &'a ListenerRecord,
+    /// Of those that were seen.
+    holder: Holder,
+}
+
+impl Search<'_> {
+    fn see(&mut self, listener: &Listener) -> ControlFlow<()> {
+        let is_same = is_same(&listener.address, &self.wanted.address);
+        if !is_same && !overlaps(&listener.address, &self.wanted.address) {
+            return ControlFlow::Continue(());
+        }
+        match owner(listener) {
+            Some(uid) if uid == self.wanted.uid && is_same => {
+                self.holder = Holder::Site(self.queue(listener));
+                return ControlFlow::Break(());
+            }
+            Some(uid) if uid != self.wanted.uid => self.holder = Holder::Other { uid },
+            // The site listens elsewhere, or its socket cannot be reached any more.
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn queue(&self, listener: &Listener) -> Option<Queue> {
+        let limit = listener.backlog.unwrap_or(self.wanted.backlog);
+        listener.waiting.map(|length| Queue { length, limit })
+    }
+}
+
+/// Who listens; nobody, if that is a unix socket without a file to connect to. The file belongs to
+/// who made it, should the kernel not tell more.
+fn owner(listener: &Listener) -> Option<u32> {
+    match &listener.address {
+        Address::Unix(path) => {
+            let file = std::fs::symlink_metadata(path).ok()?;
+            Some(listener.uid.unwrap_or(file.uid()))
+        }
+        Address::Inet(_) => listener.uid,
+    }
+}
+
+/// Flow label and scope are no part of what is listened on.
+fn is_same(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Inet(one), Address::Inet(other)) => (one.ip(), one.port()) == (other.ip(), other.port()),
+        _ => one == other,
+    }
+}
+
+/// Whether one of the two takes connections that are meant for the other.
+fn overlaps(one: &Address, other: &Address) -> bool {
+    let (Address::Inet(one), Address::Inet(other)) = (one, other) else { return one == other };
+    let takes_all = |socket: &SocketAddr, other: &SocketAddr| match socket.ip() {
+        IpAddr::V4(ip) => ip.is_unspecified() && other.is_ipv4(),
+        IpAddr::V6(ip) => ip.is_unspecified(),
+    };
+    one.port() == other.port() && (takes_all(one, other) || takes_all(other, one))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SITE: u32 = 61045;
+
+    /// Who holds `listen` among `listeners`.
+    fn seen(listen: &str, listeners: &[(&str, u32)]) -> Holder {
+        let wanted = ListenerRecord { address: listen.parse().unwrap(), backlog: 10, uid: SITE };
+        let mut search = Search { wanted: &wanted, holder: Holder::Nobody };
+        for (address, uid) in listeners {
+            let address = address.parse().unwrap();
+            let listener = Listener { address, uid: Some(*uid), waiting: Some(3), backlog: Some(511) };
+            if search.see(&listener).is_break() {
+                break;
+            }
+        }
+        search.holder
+    }
+
+    fn site() -> Holder {
+        Holder::Site(Some(Queue { length: 3, limit: 511 }))
+    }
+
+    fn other(uid: u32) -> Holder {
+        Holder::Other { uid }
+    }
+
+    #[test]
+    fn the_address_and_the_uid_must_be_the_sites() {
+        for (listen, listeners, expected) in [
+            ("0.0.0.0:9000", &[("0.0.0.0:9000", SITE)][..], site()),
+            ("[::]:9000", &[("[::]:9000", SITE)], site()),
+            ("127.0.0.1:9000", &[("127.0.0.2:9000", 7), ("127.0.0.1:9000", SITE)], site()),
+            ("0.0.0.0:9000", &[("0.0.0.0:9000", 0), ("0.0.0.0:9000", SITE)], site()),
+            ("0.0.0.0:9000", &[], Holder::Nobody),
+            ("0.0.0.0:9000", &[("0.0.0.0:9001", SITE)], Holder::Nobody),
+            ("0.0.0.0:9000", &[("127.0.0.1:9000", SITE)], Holder::Nobody),
+            ("0.0.0.0:9000", &[("0.0.0.0:9000", 0)], other(0)),
+            ("0.0.0.0:9000", &[("[::]:9000", 33)], other(33)),
+            ("0.0.0.0:9000", &[("127.0.0.1:9000", 33)], other(33)),
+            ("10.0.0.1:9000", &[("0.0.0.0:9000", 33)], other(33)),
+            ("10.0.0.1:9000", &[("10.0.0.2:9000", 33)], Holder::Nobody),
+        ] {
+            assert_eq!(seen(listen, listeners), expected, "{listen} {listeners:?}");
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_needs_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock").display().to_string();
+        let beside = directory.path().join("b.sock").display().to_string();
+        assert_eq!(seen(&path, &[(&path, SITE)]), Holder::Nobody);
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(seen(&path, &[(&beside, SITE), (&path, SITE)]), site());
+        assert_eq!(seen(&path, &[(&path, 0)]), other(0));
+    }
+
+    #[test]
+    fn a_table_without_the_backlog_has_it_from_the_record() {
+        let wanted = ListenerRecord { address: "0.0.0.0:9000".parse().unwrap(), backlog: 10, uid: SITE };
+        let mut search = Search { wanted: &wanted, holder: Holder::Nobody };
+        let mut listener =
+            Listener { address: wanted.address.clone(), uid: Some(SITE), waiting: Some(3), backlog: None };
+        let _ = search.see(&listener);
+        assert_eq!(search.holder, Holder::Site(Some(Queue { length: 3, limit: 10 })));
+        listener.waiting = None;
+        let _ = search.see(&listener);
+        assert_eq!(search.holder, Holder::Site(None));
+    }
+}

@@ -1,0 +1,210 @@
+//! `run.json`: what a start leaves for those who look at the site later.
+
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::process_stat::ProcessStat;
+use crate::address::Address;
+use crate::cgroup::EventFiles;
+use crate::kernel_file;
+use crate::plan::{FrontEndPlan, Plan, RUN_RECORD, SitePlan};
+
+/// More than any record has: it names the variables that are passed on, and the kernel takes 2 MiB
+/// of them at most.
+const MAX_SIZE: u64 = 2 << 20;
+
+/// More than most of them have.
+const USUAL_SIZE: usize = 16 << 10;
+
+/// A run. It is written with the whole plan, and read with the part of it that readers use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord<P = RecordedPlan> {
+    /// The process that was started and stays: lsphp, or what lsphp is a child of.
+    pub pid: u32,
+    /// cac-lsphp's.
+    pub version: String,
+    /// Seconds since 1970.
+    pub started_at: u64,
+    /// The process's start in clock ticks since boot, field 22 of `/proc/PID/stat`: tells it from
+    /// a later process with the same pid.
+    pub start_ticks: u64,
+    /// Where `pid` counts, such as `pid:[4026531836]`.
+    pub pid_namespace: PathBuf,
+    /// The file that was executed as lsphp.
+    pub lsphp: PathBuf,
+    pub listener: ListenerRecord,
+    pub events: EventFiles,
+    pub plan: P,
+}
+
+/// The socket that lsphp accepts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerRecord {
+    pub address: Address,
+    pub backlog: u32,
+    /// Who owns it.
+    pub uid: u32,
+}
+
+/// The part of the plan that is read back, in the plan's own types.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RecordedPlan {
+    pub site: SitePlan,
+    pub front_end: FrontEndPlan,
+}
+
+impl<'a> RunRecord<&'a Plan> {
+    /// The run of this process, which executes `lsphp` as `plan` says.
+    ///
+    /// # Errors
+    /// `/proc/self` cannot be read.
+    pub fn of_this_process(
+        plan: &'a Plan,
+        lsphp: &Path,
+        listener: ListenerRecord,
+        events: EventFiles,
+    ) -> io::Result<Self> {
+        let process = Path::new("/proc/self");
+        Ok(Self {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()),
+            start_ticks: ProcessStat::read(process)?.start_ticks,
+            pid_namespace: std::fs::read_link(process.join("ns/pid"))?,
+            lsphp: lsphp.to_owned(),
+            listener,
+            events,
+            plan,
+        })
+    }
+
+    /// # Errors
+    /// A path that is not UTF-8.
+    pub fn to_json(&self) -> io::Result<Vec<u8>> {
+        Ok(serde_json::to_vec_pretty(self)?)
+    }
+}
+
+impl RunRecord {
+    /// Reads the record below `root` (`/` in its container). The site may have written it, in a start
+    /// without root: it is neither waited for nor read for ever.
+    ///
+    /// # Errors
+    /// `NotFound` where nothing was started; `InvalidData` for what is no record.
+    pub fn read(root: &Path) -> io::Result<Self> {
+        let file = kernel_file::open(&root.join(RUN_RECORD.trim_start_matches('/')))?;
+        let mut bytes = Vec::with_capacity(USUAL_SIZE);
+        file.take(MAX_SIZE).read_to_end(&mut bytes)?;
+        Self::parse(&bytes)
+    }
+
+    fn parse(bytes: &[u8]) -> io::Result<Self> {
+        serde_json::from_slice(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+    }
+}
+
+#[cfg(test)]
+impl RunRecord {
+    /// alice's, of process `pid`, for tests of who reads one.
+    pub fn example(pid: u32) -> Self {
+        Self { pid, ..Self::parse(tests::WHOLE.as_bytes()).unwrap() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(super) const WHOLE: &str = r#"{
+        "pid": 7, "version": "0.1.0", "started_at": 1, "start_ticks": 99, "pid_namespace": "pid:[1]",
+        "lsphp": "/opt/lsphp", "listener": {"address": "[::]:9000", "backlog": 10, "uid": 61045},
+        "events": {"oom_kills": "sys/fs/cgroup/memory.events", "forks_refused": null},
+        "plan": {
+            "site": {"user": "alice", "uid": 61045, "gid": 61045, "domain": null, "home": "/home/alice"},
+            "front_end": {"max_conns": 9, "address": "[::]:9000", "document_root": null},
+            "exec": {"argv": []}
+        }
+    }"#;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let settings = crate::settings::read(
+            &[("user", "alice"), ("uid", "61045"), ("domain", "*.example.com")].into_iter().collect(),
+            &crate::settings::site_file::SiteFile::default(),
+            crate::settings::StartedAs { uid: 0, gid: 0 },
+        )
+        .unwrap();
+        let plan = crate::plan::decide(crate::plan::Inputs {
+            settings: &settings,
+            environment: &crate::settings::environment::Environment::default(),
+            limits: &crate::cgroup::Limits::default(),
+            lsphp: &crate::lsphp::Lsphp::Found { path: "/opt/lsphp".into() },
+            suppose_mib: None,
+        });
+        let listener = ListenerRecord { address: "0.0.0.0:9000".parse().unwrap(), backlog: 10, uid: 61045 };
+        let events = EventFiles { oom_kills: Some("sys/x".into()), forks_refused: None };
+        let written = RunRecord::of_this_process(&plan, Path::new("/opt/lsphp"), listener, events).unwrap();
+        assert_eq!(written.pid, std::process::id());
+
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("run/cac-lsphp/run.json");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, written.to_json().unwrap()).unwrap();
+        let read = RunRecord::read(root.path()).unwrap();
+        let part = RecordedPlan { site: plan.site.clone(), front_end: plan.front_end.clone() };
+        let RunRecord {
+            pid, version, started_at, start_ticks, pid_namespace, lsphp, listener, events, ..
+        } = written;
+        let expected = RunRecord {
+            pid,
+            version,
+            started_at,
+            start_ticks,
+            pid_namespace,
+            lsphp,
+            listener,
+            events,
+            plan: part,
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(RunRecord::read(root.path()).unwrap_err().kind(), ErrorKind::NotFound);
+        let path = root.path().join("run/cac-lsphp/run.json");
+        std::fs::create_dir_all(&path).unwrap();
+        assert!(RunRecord::read(root.path()).is_err(), "a directory");
+        std::fs::remove_dir(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(RunRecord::read(root.path()).is_err(), "a fifo, which is not waited for");
+
+        assert!(RunRecord::parse(WHOLE.as_bytes()).is_ok());
+        let with = |from: &str, to: &str| WHOLE.replacen(from, to, 1);
+        for text in [
+            String::new(),
+            "{}".to_owned(),
+            "[]".to_owned(),
+            with("[::]:9000", "nowhere"),
+            with("7", "-7"),
+            with("\"alice\"", "\"../../etc\""),
+            with("\"uid\": 61045, \"gid\"", "\"uid\": 0, \"gid\""),
+            with("null, \"home\"", "\"a/b\", \"home\""),
+        ] {
+            assert!(RunRecord::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn half_a_record_is_refused(end in 0..WHOLE.len()) {
+            prop_assert!(RunRecord::parse(&WHOLE.as_bytes()[..end]).is_err());
+        }
+    }
+}
