@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use crate::address::Address;
 use crate::cgroup;
 use crate::lsphp::Lsphp;
 use crate::plan::{self, Inputs, Plan};
 use crate::settings::environment::Environment;
+use crate::settings::identity::User;
 use crate::settings::site_file::SiteFile;
 use crate::settings::{self, LogSettings, StartedAs, variable};
 
@@ -43,6 +45,16 @@ pub fn decide(root: &Path, started_as: StartedAs, suppose_mib: Option<u64>) -> D
         suppose_mib,
     };
     Decision { log, plan: Ok(plan::decide(inputs)) }
+}
+
+/// Where lsphp listens and for which user, as environment and site file have it.
+///
+/// # Errors
+/// Every fault, one line each.
+pub fn address(euid: u32) -> Result<(Address, Option<User>), Vec<String>> {
+    let environment = Environment::of_this_process();
+    let site_file = read_site_file(&environment, euid).map_err(|fault| vec![fault])?;
+    settings::read_address(&environment, &site_file)
 }
 
 /// Whether environment or site file say who the site is. A site file that cannot be read says so.

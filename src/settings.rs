@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use self::environment::Environment;
-use self::identity::Site;
+use self::identity::{Site, User};
 use self::reader::{Reader, Readings};
 use self::site_file::SiteFile;
 use crate::address::Address;
@@ -164,6 +164,20 @@ fn read_site(reader: &mut Reader, started_as: StartedAs) -> Option<Site> {
 /// The log's settings alone, so that even a refusal is printed as asked for.
 pub fn read_log(environment: &Environment, site_file: &SiteFile) -> LogSettings {
     Reader::new(environment, site_file).log()
+}
+
+/// Where lsphp listens, and the site's user if somebody names one: what a client of the site needs.
+///
+/// # Errors
+/// Every fault of the two, one line each.
+pub fn read_address(
+    environment: &Environment,
+    site_file: &SiteFile,
+) -> Result<(Address, Option<User>), Vec<String>> {
+    let mut reader = Reader::new(environment, site_file);
+    let (listen, user) = (reader.listen().value, reader.user_if_set());
+    let faults = reader.finish().faults;
+    if faults.is_empty() { Ok((listen, user)) } else { Err(faults) }
 }
 
 #[cfg(test)]

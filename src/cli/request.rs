@@ -8,21 +8,24 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::Args;
 
 use crate::address::Address;
+use crate::decision;
 use crate::exit::Exit;
 use crate::lsapi::body::Source;
 use crate::lsapi::request::Pair;
 use crate::lsapi::{Body, Client, Deadline, Error, Request};
+use crate::running::RunRecord;
+use crate::settings::StartedAs;
+use crate::settings::identity::User;
 
 use output::Output;
 use target::Target;
-
-const DEFAULT_ADDRESS: &str = "127.0.0.1:9000";
 
 /// Bytes of a file that are read at once, and sent at once.
 const CHUNK: usize = 64 << 10;
@@ -40,7 +43,7 @@ pub struct RequestArgs {
     /// A script's absolute path with perhaps a ?query, or a URI http(s)://host/path?query
     target: OsString,
 
-    /// lsphp's address: IP:PORT, [IPv6]:PORT or a socket's path [default: CAC_LISTEN, else 127.0.0.1:9000]
+    /// lsphp's address: IP:PORT, [IPv6]:PORT or a socket's path [default: the running site's, else CAC_LISTEN's]
     #[arg(long, value_name = "ADDRESS")]
     addr: Option<Address>,
 
@@ -105,15 +108,15 @@ fn fail(exit: Exit, error: &anyhow::Error) -> Exit {
 }
 
 fn prepare(arguments: &RequestArgs) -> anyhow::Result<(Address, Request)> {
+    let site = site();
+    let user = site.as_ref().ok().and_then(|(_, user)| user.as_ref());
+    let root = arguments.root.as_deref();
+    let target = Target::parse(&arguments.target, root, user.map(|user| OsStr::new(user.as_str())));
     let address = match &arguments.addr {
         Some(address) => address.clone(),
-        None => match variable("CAC_LISTEN") {
-            Some(text) => text.to_string_lossy().parse().context("CAC_LISTEN")?,
-            None => DEFAULT_ADDRESS.parse()?,
-        },
+        None => site?.0,
     };
-    let user = variable("user");
-    let target = Target::parse(&arguments.target, arguments.root.as_deref(), user.as_deref())?;
+    let target = target?;
     let default_method = if arguments.data.is_some() { "POST" } else { "GET" };
     let method = arguments.method.as_deref().unwrap_or(OsStr::new(default_method));
 
@@ -137,9 +140,13 @@ fn prepare(arguments: &RequestArgs) -> anyhow::Result<(Address, Request)> {
     Ok((address, request))
 }
 
-/// A variable of our own environment; an empty one is the same as none.
-fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
+/// Where the site listens and whose it is: as it was started, else as it would be.
+fn site() -> anyhow::Result<(Address, Option<User>)> {
+    match RunRecord::read(Path::new("/")) {
+        Ok(run) => Ok((run.listener.address, Some(run.plan.site.user))),
+        Err(_) => decision::address(StartedAs::of_this_process().uid)
+            .map_err(|faults| anyhow!("{}; or give --addr", faults.join("; "))),
+    }
 }
 
 fn set_variable(environment: &mut Vec<Pair>, entry: &OsStr) -> anyhow::Result<()> {

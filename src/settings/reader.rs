@@ -94,6 +94,11 @@ impl<'a> Reader<'a> {
         self.required(&variable::USER, |text| text.parse().ok())
     }
 
+    /// For who can do without.
+    pub fn user_if_set(&mut self) -> Option<User> {
+        Some(self.text(&variable::USER, |text| text.parse().ok())?.value)
+    }
+
     /// A non-root start without `uid` takes the id it was started with.
     pub fn uid(&mut self, started_as: StartedAs) -> Option<Uid> {
         match Uid::new(started_as.uid) {

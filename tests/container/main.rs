@@ -10,3 +10,4 @@ mod page;
 mod pool;
 mod process;
 mod refusals;
+mod request;
