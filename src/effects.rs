@@ -44,7 +44,7 @@ impl EffectError {
 }
 
 /// Applies what needs root, in order. Also called on a non-root start, which finds most of it done.
-pub fn apply_as_root(privileged: &Privileged, run: &RunRecord<&Plan>) -> Result<(), EffectError> {
+pub(crate) fn apply_as_root(privileged: &Privileged, run: &RunRecord<&Plan>) -> Result<(), EffectError> {
     run.plan.effects.root.iter().try_for_each(|effect| apply(privileged, run, effect))
 }
 
@@ -70,7 +70,7 @@ fn apply(privileged: &Privileged, run: &RunRecord<&Plan>, effect: &RootEffect) -
 
 /// Applies what the site user does itself. Nothing here stops a site from being served: the tenant
 /// may have put anything in these places.
-pub fn apply_as_site_user(_site_user: &SiteUser, plan: &Plan) {
+pub(crate) fn apply_as_site_user(_site_user: &SiteUser, plan: &Plan) {
     for effect in &plan.effects.site_user {
         let result = match effect {
             SiteUserEffect::MakeDirectory { path } => site_user::make_directory(path),

@@ -13,8 +13,8 @@ mod report;
 use std::io;
 use std::path::Path;
 
-pub use self::reason::Reason;
-pub use self::report::{Answer, Findings, Report, Workers};
+pub(crate) use self::reason::Reason;
+pub(crate) use self::report::{Findings, Report, Workers};
 use crate::lsapi::Deadline;
 use crate::plan::RUN_RECORD;
 use crate::running::listener::{self, Holder};
@@ -23,7 +23,7 @@ use crate::running::{ListenerRecord, RunRecord, events, workers};
 
 /// What to do beside the passive check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// Connect to lsphp.
     pub connect: bool,
     /// Have PHP run the ping script.
@@ -35,7 +35,7 @@ pub struct Extent {
 const OTHER_CHILDREN: usize = 64;
 
 /// Checks the site, reading the kernel's files and the record below `root` (`/` in production).
-pub fn check(root: &Path, extent: Extent, deadline: Deadline) -> Report {
+pub(crate) fn check(root: &Path, extent: Extent, deadline: Deadline) -> Report {
     let mut found = Findings::default();
     let verdict = look(root, extent, deadline, &mut found);
     Report { verdict, found }

@@ -10,7 +10,7 @@ mod proof;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use self::exec::{ExecError, Program, set_umask};
+pub(crate) use self::exec::{ExecError, Program, set_umask};
 use crate::settings::StartedAs;
 use crate::settings::identity::{Gid, Uid};
 

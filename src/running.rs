@@ -12,14 +12,14 @@
 //! - [`events`]: OOM kills and refused forks
 
 pub mod events;
-pub mod listener;
+pub(crate) mod listener;
 mod netlink;
 mod proc_net;
-pub mod process;
+pub(crate) mod process;
 mod process_stat;
 mod record;
 pub mod sock_diag;
 pub mod socket;
-pub mod workers;
+pub(crate) mod workers;
 
-pub use self::record::{ListenerRecord, RecordedPlan, RunRecord};
+pub(crate) use self::record::{ListenerRecord, RunRecord};

@@ -8,7 +8,7 @@ pub mod environment;
 pub mod identity;
 mod reader;
 pub mod site_file;
-pub mod size;
+pub(crate) mod size;
 pub mod variable;
 
 use std::collections::BTreeMap;

@@ -21,7 +21,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
 use nix::unistd::{self, UnlinkatFlags};
 
-pub use self::name::{Name, NotAName};
+pub use self::name::Name;
 use crate::settings::identity::{Gid, Uid};
 
 /// An open directory. The descriptor decides what is acted on; the path is for messages.
