@@ -47,12 +47,12 @@ class Docker:
         self.names.clear()
 
 
-def make_home(folder, docker):
+def make_home(folder, docker, content='<?php echo "up";'):
     """A page, and for the plain lsphp the ini that cac-lsphp would write."""
     os.makedirs(f'{folder}/public_html')
     os.makedirs(f'{folder}/php.d')
     with open(f'{folder}/public_html/index.php', 'w') as page:
-        page.write('<?php echo "up";')
+        page.write(content)
     plan = docker('run', '--rm', '-e', 'user=alice', '-e', f'uid={UID}', '--memory', '1g', docker.image, 'plan', '--format', 'json')
     directives = {name: value for name, value in json.loads(plan)['ini']['directives'].items() if name != 'auto_prepend_file'}
     with open(f'{folder}/php.d/90.ini', 'w') as file:
@@ -185,4 +185,5 @@ def main():
             docker.remove()
 
 
-main()
+if __name__ == '__main__':
+    main()

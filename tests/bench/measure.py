@@ -7,15 +7,16 @@ import time
 from dataclasses import dataclass
 
 
-def row(name, yardstick, ours, theirs, unit, limit=None, instead=None):
+def row(name, yardstick, ours, theirs, unit, limit=None, instead=None, at_least=None):
     """Prints a row for report.py.
 
-    Without a limit there is nothing to reach: the row shows where the cost of another one lies.
+    limit: the ratio may be so much; at_least: it must. Without either there is nothing to reach: the row shows
+    where the cost of another one lies.
     instead: what is held where the limit, set before anything was measured, is not, and why: (ratio, reason).
     """
     instead = instead and dict(zip(('held', 'why'), instead))
     print(json.dumps({'name': name, 'yardstick': yardstick, 'ours': ours, 'theirs': theirs, 'unit': unit,
-                      'ratio': ours / theirs, 'limit': limit, 'instead': instead}), flush=True)
+                      'ratio': ours / theirs, 'limit': limit, 'at_least': at_least, 'instead': instead}), flush=True)
 
 
 @dataclass

@@ -7,14 +7,20 @@ FORM = '{:<36} {:<32} {:>10} {:>10} {:<5} {:>7} {:>7}  {}'
 
 def judge(row):
     """What is printed of a row's limit, and whether it holds."""
-    ratio, limit = row['ratio'], row['limit']
-    if limit is None:
+    ratio, limit, at_least = row['ratio'], row['limit'], row['at_least']
+    if limit is None and at_least is None:
         return '', 'to compare', True
-    if ratio <= limit:
-        return f'{limit:.3f}', 'reached', True
-    if row['instead'] and ratio <= row['instead']['held']:
-        return f'{limit:.3f}', f'not reached, {row["instead"]["held"]} held: {row["instead"]["why"]}', True
-    return f'{limit:.3f}', 'MISSED', False
+
+    def holds(bound):
+        return ratio <= bound if at_least is None else ratio >= bound
+
+    bound = limit if at_least is None else at_least
+    shown = f'{bound:.3f}' if at_least is None else f'>{bound:.3f}'
+    if holds(bound):
+        return shown, 'reached', True
+    if row['instead'] and holds(row['instead']['held']):
+        return shown, f'not reached, {row["instead"]["held"]} held: {row["instead"]["why"]}', True
+    return shown, 'MISSED', False
 
 
 def main():

@@ -1,0 +1,218 @@
+"""A pool of workers as visitors see it, through a real OpenLiteSpeed of 1, 2 and 8 processes: examples/compose.yaml
+with as many copies of alice's site as there are candidates, each with its own way to start lsphp.
+
+Prints rows for report.py, and the whole table, as the documentation has it, to the file that is named.
+"""
+import contextlib
+import copy
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+
+import yaml
+
+from docker_rows import Docker, make_home
+from measure import row
+
+PROCESSES = (1, 2, 8)
+CLIENTS = (4, 14, 28, 56)
+PAGES_MS = (0, 20, 300)
+SECONDS = 4  # a measurement, of those with an open end
+BURST, BURSTS, BURST_PAUSE_MS = 7, 14, 800
+UID = '61045'
+PAGE = '<?php if ($ms = (int) $_GET["ms"]) usleep($ms * 1000); header("Content-Length: 6"); echo "served";'
+
+BURSTS_SHARE = ('the idle connections of one process leave the other one worker at least, but no more; '
+                'LSAPI_MAX_BUSY_WORKER=1 keeps none, and wants a longer backlog than 10')
+
+OURS, PLAIN = 'alice', 'plain'
+# How each candidate's service differs from alice's; another one, such as a listener with a longer backlog, is one more.
+CANDIDATES = {
+    OURS: {},
+    PLAIN: {
+        'entrypoint': ['/usr/local/lsws/lsphp82/bin/lsphp', '-b', '0.0.0.0:9000'],
+        'user': f'{UID}:{UID}',
+        'environment': {'PHP_LSAPI_CHILDREN': '7', 'LSAPI_EXTRA_CHILDREN': '0', 'LSAPI_MAX_IDLE_CHILDREN': '2',
+                        'LSAPI_MAX_IDLE': '60', 'PHP_LSAPI_MAX_REQUESTS': '500', 'PHP_INI_SCAN_DIR': ':/home/alice/php.d'},
+        'healthcheck': {'disable': True},
+    },
+}
+
+
+@dataclass
+class Answers:
+    """Requests a second, and milliseconds."""
+    throughput: float
+    median: float
+    p99: float
+    worst: float
+
+
+class FrontEnd:
+    """One OpenLiteSpeed and its sites, up until it is left."""
+
+    def __init__(self, processes, work, homes, visitors):
+        self.processes, self.visitors = processes, visitors
+        self.project = f'cac-bench-front-end-{os.getpid()}-{processes}'
+        self.file = f'{work}/{processes}.yaml'
+        configuration = f'{work}/{processes}'
+        shutil.copytree('examples/openlitespeed', configuration)
+        configure(configuration, processes)
+        with open('examples/compose.yaml') as example, open(self.file, 'w') as file:
+            json.dump(compose(yaml.safe_load(example), configuration, homes), file)
+
+    def __enter__(self):
+        self.compose('up', '-d')
+        container = self.compose('ps', '-q', 'front-end').strip()
+        form = '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}'
+        inspect = [os.environ['CAC_TEST_DOCKER'], 'inspect', '--format', form, container]
+        # Its own address: docker's proxy would cost more than an empty page.
+        self.address = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.split()[0]
+        for site in CANDIDATES:
+            self.wait_for(site)
+        return self
+
+    def __exit__(self, *_):
+        self.compose('down', '-v', '-t', '2')
+
+    def compose(self, *arguments):
+        command = ['docker-compose', '-p', self.project, '-f', self.file, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f'{" ".join(command)}: {done.stderr}')
+        return done.stdout
+
+    def wait_for(self, site):
+        for _ in range(100):
+            try:
+                return self.visit(site, 0, 'bursts', 1, 1, 0)
+            except RuntimeError as error:
+                last = error
+                time.sleep(0.2)
+        raise last
+
+    def visit(self, site, ms, *how):
+        """[(seconds since the start, milliseconds)], a pair for each answer."""
+        command = [self.visitors, f'{self.address}:80', f'{site}.example', f'/index.php?ms={ms}', *map(str, how)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f'{site} through {self.processes} processes: {done.stderr}')
+        pairs = (line.split() for line in done.stdout.splitlines())
+        return [(int(at) / 1e9, int(took) / 1e6) for at, took in pairs]
+
+    def steady(self, site, clients, ms):
+        answers = self.visit(site, ms, 'steady', clients, SECONDS)
+        in_time = sum(at <= SECONDS for at, _ in answers)
+        return summary([took for _, took in answers], in_time / SECONDS)
+
+    def bursts(self, site, ms):
+        taken = [took for _, took in self.visit(site, ms, 'bursts', BURST, BURSTS, BURST_PAUSE_MS)]
+        busy_ms = sum(max(taken[at:at + BURST]) for at in range(0, len(taken), BURST))
+        return summary(taken, len(taken) / busy_ms * 1e3)
+
+
+def summary(taken, throughput):
+    cuts = statistics.quantiles(taken, n=100, method='inclusive')
+    return Answers(throughput, cuts[49], cuts[98], max(taken))
+
+
+def configure(folder, processes):
+    """As shipped, but for the number of processes and a virtual host for each candidate."""
+    path = f'{folder}/httpd_config.conf'
+    with open(path) as file:
+        text = re.sub(r'(?m)^(httpdWorkers\s+).*$', rf'\g<1>{processes}', file.read())
+    with open(f'{folder}/vhosts/alice/vhconf.conf') as file:
+        site = file.read()
+    shutil.rmtree(f'{folder}/vhosts')
+    block = re.search(r'(?ms)^virtualhost alice \{.*?^\}\n', text)[0]
+    text = re.sub(r'(?ms)^virtualhost \w+ \{.*?^\}\n+', '', text)
+    text = re.sub(r'(?m)^\s+map .*\n', '', text)
+    for name in CANDIDATES:
+        text += block.replace('virtualhost alice', f'virtualhost {name}')
+        text = re.sub(r'(?m)^(listener http \{)$', rf'\1\n  map {name} {name}.example', text)
+        os.makedirs(f'{folder}/vhosts/{name}')
+        with open(f'{folder}/vhosts/{name}/vhconf.conf', 'w') as file:
+            file.write(site.replace('alice', name))
+    with open(path, 'w') as file:
+        file.write(text)
+
+
+def compose(example, configuration, homes):
+    """The example with the candidates for sites, none of which is published."""
+    alice, front_end = example['services']['alice'], example['services']['front-end']
+    alice['image'] = os.environ['CAC_TEST_IMAGE']
+    alice['volumes'][0] = f'{homes}/alice:/home/alice'
+    front_end['image'] = os.environ['CAC_TEST_FRONT_END']
+    front_end['depends_on'] = list(CANDIDATES)
+    front_end['networks'] = ['alice']
+    del front_end['ports']
+    front_end['volumes'] = [f'{configuration}/httpd_config.conf:/usr/local/lsws/conf/httpd_config.conf:ro',
+                            f'{configuration}/vhosts:/usr/local/lsws/conf/vhosts:ro',
+                            # By the path that every candidate's lsphp knows, so that plain lsphp needs no normaliser.
+                            f'{homes}/alice:/mnt/users/alice/example.com:ro']
+    services = {name: {**copy.deepcopy(alice), **more} for name, more in CANDIDATES.items()}
+    services[PLAIN]['volumes'].append(f'{homes}/alice:/mnt/users/alice/example.com')
+    return {'version': example['version'], 'services': {'front-end': front_end, **services}, 'networks': {'alice': None}}
+
+
+def measure(front_ends):
+    """{(processes, site, clients or None for bursts, ms): Answers}. All of them are up at the same time and take turns,
+    so that what the machine does beside is the same for them."""
+    answers = {}
+    for ms in PAGES_MS:
+        for clients in (*CLIENTS, None):
+            for processes, front_end in front_ends.items():
+                for site in CANDIDATES:
+                    taken = front_end.steady(site, clients, ms) if clients else front_end.bursts(site, ms)
+                    answers[processes, site, clients, ms] = taken
+                    print(f'{processes} {site} {clients} {ms} {taken}', file=sys.stderr)
+    return answers
+
+
+def promises(answers):
+    """What the shipped example must hold with two processes."""
+    for clients, name in ((14, '14 clients'), (None, f'bursts of {BURST}')):
+        one, two = (answers[processes, OURS, clients, 20] for processes in (1, 2))
+        row(f'2 processes, {name}, 20 ms', '1 process', two.throughput, one.throughput, 'req/s', at_least=0.95,
+            instead=None if clients else (0.3, BURSTS_SHARE))
+        row(f'2 processes, {name}, 20 ms, worst', 'its budget of 200 ms', two.worst, 200, 'ms', 1)
+
+
+def table(answers):
+    """All of it, as Markdown."""
+    lines = ['| OpenLiteSpeed | page | visitors | as set here: req/s | p50 | p99 | worst | plain lsphp: req/s | p50 | p99 | worst |',
+             '| --- ' * 11 + '|']
+    for (processes, site, clients, ms), ours in answers.items():
+        if site != OURS:
+            continue
+        plain = answers[processes, PLAIN, clients, ms]
+        visitors = f'{clients} clients' if clients else f'bursts of {BURST}'
+        count = '1 process' if processes == 1 else f'{processes} processes'
+        cells = [cell for taken in (ours, plain) for cell in (
+            f'{taken.throughput:.0f}', *(f'{ms:.0f} ms' for ms in (taken.median, taken.p99, taken.worst)))]
+        lines.append(f'| {count} | {ms} ms | {visitors} | {" | ".join(cells)} |')
+    return '\n'.join(lines) + '\n'
+
+
+def main():
+    visitors, place = sys.argv[1:]
+    docker = Docker(os.environ['CAC_TEST_DOCKER'], os.environ['CAC_TEST_IMAGE'])
+    with tempfile.TemporaryDirectory() as work, contextlib.ExitStack() as stack:
+        os.chmod(work, 0o755)
+        make_home(f'{work}/homes/alice', docker, PAGE)
+        front_ends = {processes: stack.enter_context(FrontEnd(processes, work, f'{work}/homes', visitors)) for processes in PROCESSES}
+        answers = measure(front_ends)
+    with open(place, 'w') as file:
+        file.write(table(answers))
+    promises(answers)
+
+
+if __name__ == '__main__':
+    main()
