@@ -55,7 +55,7 @@ enum Format {
 /// is one line and an exit code of its own: as PID 1 an abort would look like a crash of PHP.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     std::panic::set_hook(Box::new(|panic| {
-        complain(format_args!("internal error: {panic}; please report it"))
+        complain(format_args!("internal error: {panic}; please report it"));
     }));
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if arguments.get(1).is_some_and(|command| command == healthcheck::NAME) {

@@ -11,6 +11,22 @@
 //! Everything up to [`plan`] is free of side effects; `cac-lsphp plan` prints the very value that
 //! `cac-lsphp run` applies.
 #![deny(unsafe_code)]
+// but in sys
+// Nothing panics, whatever environment, files or network hold, and no number wraps into a size or an id.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss
+    )
+)]
 
 pub mod address;
 pub mod cgroup;

@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn no_group_is_overlooked() {
-        let all: Vec<u32> = nix::unistd::getgroups().unwrap().into_iter().map(|gid| gid.as_raw()).collect();
+        let all: Vec<u32> =
+            nix::unistd::getgroups().unwrap().into_iter().map(nix::unistd::Gid::as_raw).collect();
         assert_eq!(groups(all.len()).unwrap(), all);
         if let Some(expected) = all.len().checked_sub(1) {
             assert_eq!(groups(expected).unwrap(), all, "one more than expected");

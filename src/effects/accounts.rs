@@ -151,6 +151,7 @@ fn lock(etc: &Directory) -> io::Result<OwnedFd> {
     let name: Name = ".pwd.lock".parse()?;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_NONBLOCK;
     let file = etc.open_below(&name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    #[allow(clippy::cast_possible_truncation, reason = "constants of the kernel's that are 0 and 1")]
     let whole_file = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,

@@ -171,7 +171,10 @@ impl Decoder {
 
     /// Whether this packet may come now, with this length.
     fn check(&self, header: PacketHeader) -> Result<(), DecodeError> {
-        use PacketType::*;
+        use PacketType::{
+            AbortRequest, BeginRequest, ConnectionClose, InternalError, RequestReceived, ResponseEnd,
+            ResponseHeader, ResponseStream, StderrStream,
+        };
         let is_in_order = match header.kind {
             ResponseHeader | RequestReceived | ConnectionClose => !self.has_head,
             ResponseStream | ResponseEnd => self.has_head,

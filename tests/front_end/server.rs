@@ -49,7 +49,10 @@ fn main() -> Result<(), String> {
         })
         .collect();
     eprintln!("serving {path} at {address}");
-    threads.into_iter().try_for_each(|thread| thread.join()).map_err(|_| "a thread panicked".to_owned())
+    threads
+        .into_iter()
+        .try_for_each(std::thread::JoinHandle::join)
+        .map_err(|_| "a thread panicked".to_owned())
 }
 
 fn serve(configuration: &Configuration, mut request: Request) {

@@ -2,7 +2,10 @@
 
 use crate::lsapi::packet::{HEADER_LENGTH, PacketHeader, PacketType};
 
-use super::*;
+use super::{
+    CONTENT_LENGTH, KNOWN_HEADERS, MAX_ENTRIES, MAX_PACKET, Pair, QUERY_STRING, REQUEST_METHOD, Request,
+    SCRIPT_FILENAME, SCRIPT_NAME, is_required_variable, known_header,
+};
 
 /// Bytes before the first entry: the packet's header and nine integers.
 const FIXED_LENGTH: usize = HEADER_LENGTH + 9 * 4;

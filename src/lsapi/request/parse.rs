@@ -2,7 +2,10 @@
 
 use crate::lsapi::packet::{ByteOrder, HEADER_LENGTH, PacketHeader, PacketType};
 
-use super::*;
+use super::{
+    CONTENT_LENGTH, KNOWN_HEADERS, MAX_ENTRIES, Pair, QUERY_STRING, REQUEST_METHOD, Request, SCRIPT_FILENAME,
+    SCRIPT_NAME,
+};
 
 /// A packet that is no BEGIN_REQUEST, and what is wrong with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

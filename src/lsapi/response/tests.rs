@@ -53,7 +53,7 @@ fn decode(bytes: &[u8], sizes: &[usize]) -> Result<Vec<Seen>, DecodeError> {
 fn packet(kind: u8, big: bool, payload: &[u8]) -> Vec<u8> {
     let length = payload.len() as i32 + 8;
     let length = if big { length.to_be_bytes() } else { length.to_le_bytes() };
-    [&[b'L', b'S', kind, big as u8], &length[..], payload].concat()
+    [&[b'L', b'S', kind, u8::from(big)], &length[..], payload].concat()
 }
 
 fn head_payload(big: bool, status: i32, lines: &[Vec<u8>]) -> Vec<u8> {
