@@ -5,8 +5,8 @@
 //!
 //! Steady clients keep their connection and ask again as soon as they are answered; who waits at the end is waited
 //! for, because the longest wait is what is looked for. A burst is so many clients at once, each on a connection of
-//! its own. Prints a line for each answer: when it was there, since the start, and how long it took, in nanoseconds.
-//! The page must be `served` with its Content-Length; anything else ends it with a message.
+//! its own. Prints a line for each answer: when it was there, since the start, and how long it took, in nanoseconds,
+//! and 1 where it was the page, which must be `served` with its Content-Length, or 0 for anything else.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(120);
+const PAGE: &[u8] = b"\r\n\r\nserved";
 
 #[derive(Clone, Copy)]
 struct Page<'a> {
@@ -23,8 +24,12 @@ struct Page<'a> {
     path: &'a str,
 }
 
-/// When it was there, and how long it took.
-type Answer = (Duration, Duration);
+struct Answer {
+    /// Since the start.
+    at: Duration,
+    took: Duration,
+    served: bool,
+}
 
 struct Visitor<'a> {
     page: Page<'a>,
@@ -49,8 +54,7 @@ fn main() -> Result<(), String> {
     };
     let answers =
         answers.map_err(|error| format!("{}{} at {}: {error}", page.host, page.path, page.address))?;
-    let lines: Vec<_> =
-        answers.iter().map(|(at, took)| format!("{} {}\n", at.as_nanos(), took.as_nanos())).collect();
+    let lines: Vec<_> = answers.iter().map(Answer::line).collect();
     io::stdout().write_all(lines.concat().as_bytes()).map_err(|error| format!("stdout: {error}"))
 }
 
@@ -95,6 +99,12 @@ where
     })
 }
 
+impl Answer {
+    fn line(&self) -> String {
+        format!("{} {} {}\n", self.at.as_nanos(), self.took.as_nanos(), u8::from(self.served))
+    }
+}
+
 impl Visitor<'_> {
     fn ask(&mut self, start: Instant) -> io::Result<Answer> {
         let asked = Instant::now();
@@ -109,22 +119,30 @@ impl Visitor<'_> {
         };
         let Page { host, path, .. } = self.page;
         write!(connection, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")?;
-        let mut answer = Vec::new();
-        let mut buffer = [0; 4096];
-        while !answer.ends_with(b"\r\n\r\nserved") {
-            match connection.read(&mut buffer)? {
-                0 => return Err(io::Error::other(String::from_utf8_lossy(&answer))),
-                length => answer.extend_from_slice(&buffer[..length]),
-            }
-        }
+        let answer = read(&mut connection)?;
         let took = asked.elapsed();
         let head = String::from_utf8_lossy(&answer).to_ascii_lowercase();
-        if !head.starts_with("http/1.1 200") {
-            return Err(io::Error::other(head));
-        }
-        if !head.contains("connection: close") {
+        let served = head.starts_with("http/1.1 200") && answer.ends_with(PAGE);
+        // An error page may have more to come.
+        if served && !head.contains("connection: close") {
             self.connection = Some(connection);
         }
-        Ok((start.elapsed(), took))
+        Ok(Answer { at: start.elapsed(), took, served })
     }
+}
+
+/// Up to the end of the page, or what there is of anything else.
+fn read(connection: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while !answer.ends_with(PAGE) {
+        match connection.read(&mut buffer)? {
+            0 => break,
+            length => answer.extend_from_slice(&buffer[..length]),
+        }
+        if !b"HTTP/1.1 200".starts_with(&answer[..answer.len().min(12)]) {
+            break;
+        }
+    }
+    Ok(answer)
 }
