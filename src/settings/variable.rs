@@ -117,7 +117,7 @@ pub const MAX_BUSY_WORKER: Variable<Range<i32>> = number(
     &["LSAPI_MAX_BUSY_WORKER"],
     None,
     (-1, MAX_CHILDREN.cast_signed()),
-    "while so many hold a connection, each closes its own after the answer; unset: the workers, 0: more than half of them, -1: never",
+    "each closes its connection after the answer while so many hold one: all when unset, half and one with 0, -1 never",
 );
 pub const AVOID_FORK: Variable<Text> = text(
     &["LSAPI_AVOID_FORK"],
