@@ -1,10 +1,8 @@
 //! A request, and the BEGIN_REQUEST packet that carries all of it but the body.
 
 mod encode;
-mod parse;
 
 pub use encode::EncodeError;
-pub use parse::ParseError;
 
 /// A name and its value. LSAPI carries bytes, not text.
 pub type Pair = (Vec<u8>, Vec<u8>);
@@ -95,6 +93,3 @@ fn is_required_variable(name: &[u8]) -> bool {
 fn known_header(name: &[u8]) -> Option<usize> {
     KNOWN_HEADERS.iter().position(|known| known.eq_ignore_ascii_case(name))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,9 @@
 //! What must hold whatever bytes come in: for each reader one function that panics when it does not.
 //! Used by the fuzz targets, and by tests/corpus.rs on what they kept.
 
+#[path = "../support/begin_request.rs"]
+mod begin_request;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
@@ -9,7 +12,6 @@ use std::sync::LazyLock;
 
 use cac_lsphp::cgroup::{self, Limits};
 use cac_lsphp::effects::accounts::{self, Account};
-use cac_lsphp::lsapi::Request;
 use cac_lsphp::lsapi::response::{DecodeError, Decoder, Event};
 use cac_lsphp::lsphp::Lsphp;
 use cac_lsphp::plan::{self, Inputs, php_ini};
@@ -224,7 +226,7 @@ fn drain(decoder: &mut Decoder, answer: &mut Answer) -> Result<(), DecodeError> 
 /// so it is the second writing that must change nothing.
 pub fn lsapi_request(data: &[u8]) {
     let written = |packet: &[u8]| {
-        let (request, body) = Request::parse(packet).ok()?;
+        let (request, body) = begin_request::parse(packet).ok()?;
         let mut packet = Vec::new();
         request.encode(body, &mut packet).ok()?;
         Some(packet)

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use cac_lsphp::lsapi::Request;
 
+use crate::begin_request;
+
 /// One thing to do on a connection.
 pub enum Act {
     /// Read a request and its body, and remember them.
@@ -124,7 +126,7 @@ fn read_packet(stream: &mut TcpStream) -> std::io::Result<(Request, usize)> {
     let length = i32::from_le_bytes(*packet[4..].first_chunk().unwrap());
     packet.resize(length as usize, 0);
     stream.read_exact(&mut packet[8..])?;
-    let (request, body) = Request::parse(&packet).unwrap();
+    let (request, body) = begin_request::parse(&packet).unwrap();
     Ok((request, body.unwrap_or(0) as usize))
 }
 

@@ -1,10 +1,14 @@
 //! `cac-lsphp request` and the client behind it, against servers that do what a test tells them.
 
+#[path = "../support/begin_request.rs"]
+mod begin_request;
+
 mod answers;
 mod arguments;
 mod connections;
 mod fake_lsphp;
 mod misbehaviour;
+mod packet;
 
 use std::process::{Command, Output, Stdio};
 

@@ -1,5 +1,10 @@
-use super::*;
+//! The BEGIN_REQUEST packet, byte by byte and read back.
+
+use cac_lsphp::lsapi::Request;
+use cac_lsphp::lsapi::request::{EncodeError, MAX_ENTRIES, Pair};
 use proptest::prelude::*;
+
+use crate::begin_request::{KNOWN_HEADERS, parse};
 
 fn encode(request: &Request, body: Option<u64>) -> Vec<u8> {
     let mut packet = b"what was there before".to_vec();
@@ -52,7 +57,7 @@ fn a_body_is_announced_in_the_packet_and_in_its_header() {
         let packet = encode(&request, body);
         let field = i32::from_le_bytes(*packet[12..].first_chunk().unwrap());
         let has_header = packet.windows(14).any(|part| part == b"Content-Length");
-        assert_eq!(Request::parse(&packet).unwrap().1, body);
+        assert_eq!(parse(&packet).unwrap().1, body);
         (field, has_header)
     };
     assert_eq!(announced(None), (0, false));
@@ -71,7 +76,7 @@ fn headers_of_one_name_become_one() {
         pair("X-a", ""),
     ];
     let request = Request { headers, ..Request::new("GET", "/f", "/n") };
-    let (parsed, _) = Request::parse(&encode(&request, None)).unwrap();
+    let (parsed, _) = parse(&encode(&request, None)).unwrap();
     assert_eq!(parsed.headers, [pair("X-A", "1, 2, 3, "), pair("Cookie", "a=1; b=2")]);
 }
 
@@ -126,7 +131,7 @@ fn the_limits_are_lsphps() {
         ..Request::new("GET", "/f", "/n")
     };
     let packet = encode(&of_count(MAX_ENTRIES), None);
-    assert_eq!(Request::parse(&packet).unwrap().0.special_environment.len(), MAX_ENTRIES);
+    assert_eq!(parse(&packet).unwrap().0.special_environment.len(), MAX_ENTRIES);
     assert_eq!(
         of_count(MAX_ENTRIES + 1).encode(None, &mut Vec::new()),
         Err(EncodeError::TooMany { part: "special variables", count: MAX_ENTRIES + 1 })
@@ -149,11 +154,11 @@ fn request() -> impl Strategy<Value = Request> {
         })
     };
     let known = prop::collection::vec((0..25usize, value()), 0..8)
-        .prop_map(|known| known.into_iter().map(|(at, value)| (KNOWN_HEADERS[at].to_vec(), value)).collect());
+        .prop_map(|known| known.into_iter().map(|(at, value)| (KNOWN_HEADERS[at].into(), value)).collect());
     let unknown = prop::collection::vec(("X-[A-Za-z0-9-]{1,20}".prop_map(String::into_bytes), value()), 0..8);
     let headers = (known, unknown).prop_map(|(known, unknown): (Vec<Pair>, _)| {
         let mut headers = [known, unknown].concat();
-        headers.retain(|(name, _)| name != CONTENT_LENGTH);
+        headers.retain(|(name, _)| name != b"Content-Length");
         headers.sort_by_key(|(name, _)| name.to_ascii_lowercase());
         headers.dedup_by_key(|(name, _)| name.to_ascii_lowercase());
         headers
@@ -181,7 +186,7 @@ proptest! {
     #[test]
     fn requests_come_back_as_they_were(request in request(), body in any::<Option<u64>>()) {
         let packet = encode(&request, body);
-        prop_assert_eq!(Request::parse(&packet).unwrap(), (request, body));
+        prop_assert_eq!(parse(&packet).unwrap(), (request, body));
     }
 
     #[test]
@@ -195,9 +200,9 @@ proptest! {
             let index = index.index(packet.len());
             packet[index] = byte;
         }
-        let _ = Request::parse(&packet);
+        let _ = parse(&packet);
         packet.truncate(length.index(packet.len()));
-        let _ = Request::parse(&packet);
+        let _ = parse(&packet);
     }
 
     #[test]
@@ -208,7 +213,7 @@ proptest! {
         let request = Request { headers: names.clone(), environment: names, ..Request::new(method, "/f", "/n") };
         let mut packet = Vec::new();
         if request.encode(None, &mut packet).is_ok() {
-            prop_assert_eq!(Request::parse(&packet).unwrap().0.environment, request.environment);
+            prop_assert_eq!(parse(&packet).unwrap().0.environment, request.environment);
         }
     }
 }
