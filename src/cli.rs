@@ -5,6 +5,7 @@ mod generate;
 mod healthcheck;
 mod help;
 mod plan;
+mod reload;
 mod request;
 mod run;
 mod timeout;
@@ -34,6 +35,8 @@ enum Command {
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Send one LSAPI request and show the answer as curl would
     Request(request::RequestArgs),
+    /// Have a new lsphp take over, planned anew, without losing a request (with CAC_SUPERVISE=1)
+    Reload,
     /// Run a command as the site user, with the site's environment and ini
     Exec(exec::ExecArgs),
     /// Print a completion script
@@ -78,6 +81,7 @@ fn dispatch(arguments: Vec<OsString>) -> Exit {
         Some(Command::Plan(arguments)) => plan::run(&arguments),
         Some(Command::Healthcheck(arguments)) => healthcheck::run(&arguments),
         Some(Command::Request(arguments)) => request::run(&arguments),
+        Some(Command::Reload) => reload::run(),
         Some(Command::Exec(arguments)) => exec::run(&arguments),
         Some(Command::Completions(arguments)) => generate::completions(&arguments),
         Some(Command::Man) => generate::man(),

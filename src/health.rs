@@ -5,7 +5,7 @@
 //! [`crate::running`]: is the recorded process there and lsphp ([`process`]), and does the site's uid
 //! listen? [`probe`] connects, when asked to.
 
-mod probe;
+pub mod probe;
 mod process;
 mod reason;
 mod report;
@@ -18,8 +18,10 @@ pub(crate) use self::report::{Findings, Report, Workers};
 use crate::lsapi::Deadline;
 use crate::plan::RUN_RECORD;
 use crate::running::listener::{self, Holder};
+use crate::running::process::comm_of as process_name;
 use crate::running::socket::Queue;
 use crate::running::{ListenerRecord, RunRecord, events, workers};
+use crate::supervise::name;
 
 /// What to do beside the passive check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,11 +48,20 @@ fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -
     let run = &read_record(root)?;
     found.events = events::read(root, &run.events);
     let comm = process::judge(proc, run)?;
-    found.pid = Some(run.pid);
-    let limit = run.plan.front_end.max_conns;
-    let most = (limit as usize).saturating_add(OTHER_CHILDREN);
-    let pids = workers::find(proc, run.pid, &comm, most).ok().flatten();
-    found.workers = pids.map(|pids| Workers { running: pids.len(), limit });
+    match name::parse(&comm) {
+        None => {
+            found.pid = Some(run.pid);
+            let limit = run.plan.front_end.max_conns;
+            let running = workers::find(proc, run.pid, &comm, most(limit)).ok().flatten();
+            found.workers = running.map(|pids| Workers { running: pids.len(), limit });
+        }
+        Some((doing, limit)) => {
+            found.doing = Some(doing);
+            let (lsphp, running) = supervised(proc, run, limit)?;
+            found.pid = Some(lsphp);
+            found.workers = running.map(|running| Workers { running, limit });
+        }
+    }
     found.queue = queue(proc, &run.listener)?;
     let listen = &run.listener.address;
     if extent.connect {
@@ -60,6 +71,25 @@ fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -
         found.answer = Some(probe::ask(listen, deadline)?);
     }
     Ok(())
+}
+
+/// lsphp's pid and how many workers there are below a supervisor, its newest generation's and those that
+/// older ones have left.
+fn supervised(proc: &Path, run: &RunRecord, limit: u32) -> Result<(u32, Option<usize>), Reason> {
+    let comm = process_name(&run.lsphp);
+    let children = |pid| workers::find(proc, pid, comm, most(limit)).ok().flatten();
+    let Some(generations) = children(run.pid) else { return Ok((run.pid, None)) };
+    let below: Vec<usize> =
+        generations.iter().map(|pid| children(*pid).map_or(0, |pids| pids.len())).collect();
+    // lsphp's that have workers, and one that is idle; a child without is a worker that lost its parent.
+    let parents = below.iter().filter(|workers| **workers > 0).count().max(1);
+    let newest = generations.last().copied().ok_or(Reason::Restarting { pid: run.pid })?;
+    let workers = below.iter().sum::<usize>() + generations.len().saturating_sub(parents);
+    Ok((newest, Some(workers)))
+}
+
+fn most(limit: u32) -> usize {
+    (limit as usize).saturating_add(OTHER_CHILDREN)
 }
 
 fn read_record(root: &Path) -> Result<RunRecord, Reason> {

@@ -22,6 +22,14 @@ pub enum Lsphp {
 }
 
 impl Lsphp {
+    /// Where it is, if it can be executed.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Found { path } => Some(path),
+            Self::NotExecutable { .. } | Self::NotFound { .. } => None,
+        }
+    }
+
     /// Finds lsphp below `root` (`/` in production): as configured, else the highest version of
     /// LiteSpeed's packages, else in `path`.
     pub fn find(root: &Path, configured: Option<&Path>, path: Option<&OsStr>) -> Self {

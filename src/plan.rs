@@ -40,6 +40,8 @@ pub struct Plan {
     pub front_end: FrontEndPlan,
     pub ini: IniPlan,
     pub exec: ExecPlan,
+    /// null: cac-lsphp becomes lsphp, and nothing of it stays.
+    pub supervision: Option<SupervisionPlan>,
     pub effects: Effects,
     /// For the run record; nothing that an operator asks a plan for.
     #[serde(skip)]
@@ -75,12 +77,23 @@ pub struct WorkersPlan {
     pub pids_max: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpcachePlan {
     pub memory_mib: u32,
     pub memory_source: String,
     pub max_files: u32,
     pub max_files_source: String,
+}
+
+/// How pid 1 stays above lsphp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupervisionPlan {
+    /// Seconds that a stop waits for requests in flight.
+    pub stop_timeout_s: u32,
+    /// Seconds that new workers wait for the memory of old ones.
+    pub reload_grace_s: u32,
+    /// Seconds between looks at the memory limit; null: none.
+    pub watch_memory_s: Option<u32>,
 }
 
 /// What the front end must be told.
@@ -143,11 +156,16 @@ pub fn decide(inputs: Inputs) -> Plan {
         },
         exec: ExecPlan {
             lsphp: inputs.lsphp.clone(),
-            argv: vec!["lsphp".into(), "-b".into(), options.listen.value.to_string()],
+            argv: argv(options),
             environment,
             address_space,
             no_new_privs: options.no_new_privs,
         },
+        supervision: options.supervise.value.then(|| SupervisionPlan {
+            stop_timeout_s: options.stop_timeout.value,
+            reload_grace_s: options.reload_grace.value,
+            watch_memory_s: Some(options.watch_memory.value).filter(|seconds| *seconds > 0),
+        }),
         memory,
         workers,
         ini,
@@ -155,6 +173,15 @@ pub fn decide(inputs: Inputs) -> Plan {
         event_files: inputs.limits.event_files.clone(),
         warnings,
     }
+}
+
+/// A listener that cac-lsphp opens is lsphp's descriptor 0; without one it opens its own.
+fn argv(options: &Options) -> Vec<String> {
+    let mut argv = vec!["lsphp".to_owned()];
+    if !options.supervise.value {
+        argv.extend(["-b".to_owned(), options.listen.value.to_string()]);
+    }
+    argv
 }
 
 fn decide_workers(
@@ -213,6 +240,8 @@ fn decide_workers(
 fn max_busy_worker(options: &Options, workers: &Workers) -> i32 {
     let total = i32::try_from(workers.total()).unwrap_or(i32::MAX);
     match options.max_busy_worker.as_ref().map(|given| given.value) {
+        // Behind a long backlog no connect is dropped, and no kept connection is best (design of section 10).
+        None if options.supervise.value => 1,
         None => total,
         Some(0) => total / 2 + 1,
         Some(given) => given,

@@ -99,6 +99,14 @@ pub struct Options {
     /// PHP directives for this site, by directive name.
     pub directives: BTreeMap<String, Sourced<String>>,
     pub listen: Sourced<Address>,
+    /// Whether pid 1 stays above lsphp.
+    pub supervise: Sourced<bool>,
+    /// Seconds.
+    pub stop_timeout: Sourced<u32>,
+    /// Seconds; 0: never.
+    pub watch_memory: Sourced<u32>,
+    /// Seconds.
+    pub reload_grace: Sourced<u32>,
     /// lsphp's path, where the panel names one.
     pub lsphp: Option<Sourced<PathBuf>>,
     pub no_new_privs: bool,
@@ -119,6 +127,7 @@ pub fn read(
     reader.warn_about_pgrp_max_idle();
     reader.warn_about_missing_site_file();
     reader.warn_about_unknown_names();
+    reader.refuse_what_cannot_be_supervised(&options);
     let Readings { given, faults, warnings } = reader.finish();
     match site {
         Some(site) if faults.is_empty() => Ok(Settings { site, options, given, warnings }),
@@ -145,6 +154,10 @@ fn read_options(reader: &mut Reader) -> Options {
         user_ini: reader.switch(&variable::USER_INI),
         directives: reader.directives(),
         listen: reader.listen(),
+        supervise: reader.switch(&variable::SUPERVISE),
+        stop_timeout: reader.number(&variable::STOP_TIMEOUT),
+        watch_memory: reader.number(&variable::WATCH_MEMORY),
+        reload_grace: reader.number(&variable::RELOAD_GRACE),
         lsphp: reader.lsphp(),
         no_new_privs: reader.switch(&variable::NO_NEW_PRIVS).value,
         site_link: reader.switch(&variable::SITE_LINK).value,

@@ -1,10 +1,11 @@
 //! The start of a site: plan, root's effects, the drop, the site user's effects, exec.
 
-use std::convert::Infallible;
-use std::path::Path;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 
 use tracing::{error, info, warn};
 
+use crate::address::Address;
 use crate::decision;
 use crate::effects::{self, EffectError};
 use crate::exit::Exit;
@@ -13,6 +14,10 @@ use crate::lsphp::{self, Lsphp};
 use crate::plan::Plan;
 use crate::privileges::{DropError, ExecError, Privileged, Program, SiteUser, Target, set_umask};
 use crate::running::{ListenerRecord, RunRecord};
+use crate::supervise::control::Specification;
+use crate::supervise::listeners::{self, BACKLOG, Group, Listener};
+use crate::supervise::pool::Ending;
+use crate::supervise::{self, SuperviseError};
 
 /// Why the site does not start.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +32,11 @@ pub enum StartError {
     Drop(#[from] DropError),
     #[error(transparent)]
     Exec(#[from] ExecError),
+    #[error(transparent)]
+    Supervise(#[from] SuperviseError),
+    /// What serves goes on as before.
+    #[error("{0}")]
+    Reload(String),
 }
 
 impl StartError {
@@ -36,9 +46,8 @@ impl StartError {
             Self::Lsphp(_, exit) => *exit,
             Self::Effect(error) => error.exit(),
             Self::Drop(_) => Exit::Privileges,
-            Self::Exec(ExecError::NotFound { .. }) => Exit::NotFound,
-            Self::Exec(ExecError::NotExecutable { .. }) => Exit::NotExecutable,
-            Self::Exec(ExecError::Preparation { .. }) => Exit::System,
+            Self::Exec(error) | Self::Supervise(SuperviseError::Exec(error)) => error.exit(),
+            Self::Supervise(SuperviseError::System(_)) | Self::Reload(_) => Exit::System,
         }
     }
 
@@ -51,17 +60,29 @@ impl StartError {
     }
 }
 
-/// Becomes lsphp, or says why not. Until the drop nothing of the tenant's is executed or followed.
-pub fn start() -> Result<Infallible, StartError> {
+/// Becomes lsphp, or supervises it until the end, or says why not. Until the drop nothing of the tenant's is
+/// executed or followed.
+pub fn start() -> Result<Ending, StartError> {
     let (privileged, plan) = begin()?;
     let path = usable(&plan.exec.lsphp)?; // before the warnings, which hold the same line
     plan.warnings.iter().for_each(|warning| warn!("{warning}"));
     check_ids(&privileged, &plan)?;
     info!("{}", summary(&plan));
 
-    effects::apply_as_root(&privileged, &record(&plan, path)?)?;
+    // Before anything slow: whoever connects while the site starts waits instead of being refused.
+    let opened = open_listeners(&privileged, &plan)?;
+    let record = record(&plan, path)?;
+    effects::apply_as_root(&privileged, &record)?;
+    let control = opened.is_some().then(|| open_control(&privileged, &plan)).transpose()?;
     let site_user = drop_privileges(privileged, &plan)?;
     effects::apply_as_site_user(&site_user, &plan);
+    if let (Some((group, first)), Some(specification)) = (opened, Specification::of(&plan)) {
+        let home = PathBuf::from(&plan.site.home);
+        let events = plan.event_files.clone();
+        let opened = supervise::Opened { group, first, control };
+        drop(plan); // pid 1 keeps what it needs
+        return Ok(supervise::run(&site_user, &home, specification, opened, events)?);
+    }
     let program = Program {
         path,
         argv: plan.exec.argv.iter().map(Into::into).collect(),
@@ -71,6 +92,33 @@ pub fn start() -> Result<Infallible, StartError> {
         if_missing: "set CAC_LSPHP to an lsphp whose interpreter is there too",
     };
     Err(site_user.exec(Path::new(&plan.site.home), &program).into())
+}
+
+/// Where cac-lsphp opens the listeners itself: the group, and the first to serve. They are the site's, so that
+/// later ones, which the site's user opens, can join them.
+fn open_listeners(privileged: &Privileged, plan: &Plan) -> Result<Option<(Group, Listener)>, EffectError> {
+    let (Some(_), Address::Inet(address)) = (plan.supervision, &plan.front_end.address) else {
+        return Ok(None);
+    };
+    let opened = Group::open(*address, BACKLOG).and_then(|mut group| {
+        let first = group.join()?;
+        if privileged.is_root() {
+            group.give_to(&first, plan.site.uid, plan.site.gid)?;
+        }
+        Ok((group, first))
+    });
+    opened.map(Some).map_err(|cause| {
+        EffectError::failed(
+            "listening on",
+            Path::new(&address.to_string()),
+            cause,
+            "see who else listens there, or correct CAC_LISTEN",
+        )
+    })
+}
+
+fn open_control(privileged: &Privileged, plan: &Plan) -> Result<UnixListener, EffectError> {
+    effects::open_control_socket(privileged, plan.site.uid, plan.site.gid)
 }
 
 /// What comes first whatever is executed in the end: the plan decided, the log set up as it says.
@@ -87,7 +135,7 @@ pub fn begin() -> Result<(Privileged, Plan), StartError> {
 fn record<'a>(plan: &'a Plan, lsphp: &Path) -> Result<RunRecord<&'a Plan>, EffectError> {
     let listener = ListenerRecord {
         address: plan.front_end.address.clone(),
-        backlog: lsphp::BACKLOG,
+        backlog: plan.supervision.map_or(lsphp::BACKLOG, |_| listeners::effective(BACKLOG)),
         uid: plan.site.uid.as_raw(),
     };
     RunRecord::of_this_process(plan, lsphp, listener, plan.event_files.clone())
@@ -103,7 +151,7 @@ pub fn drop_privileges(privileged: Privileged, plan: &Plan) -> Result<SiteUser, 
     Ok(site_user)
 }
 
-fn usable(lsphp: &Lsphp) -> Result<&Path, StartError> {
+pub fn usable(lsphp: &Lsphp) -> Result<&Path, StartError> {
     let exit = match lsphp {
         Lsphp::Found { path } => return Ok(path),
         Lsphp::NotExecutable { .. } => Exit::NotExecutable,

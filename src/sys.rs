@@ -2,11 +2,15 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::socket::{setsockopt, sockopt};
 
 /// Marks every descriptor above 2 to be closed at exec.
 ///
@@ -27,6 +31,58 @@ pub fn close_on_exec(descriptor: i32) -> io::Result<()> {
     // is answered with EBADF.
     let result = unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
     Errno::result(result).map(drop).map_err(io::Error::from)
+}
+
+/// An instruction of a classic BPF program, see bpf(2) and linux/filter.h.
+pub type BpfInstruction = libc::sock_filter;
+
+/// Returns `value`, whatever the packet holds.
+pub fn bpf_return(value: u32) -> BpfInstruction {
+    const RETURN_CONSTANT: u16 = 0x06; // BPF_RET | BPF_K
+    libc::sock_filter { code: RETURN_CONSTANT, jt: 0, jf: 0, k: value }
+}
+
+/// Puts a program on the reuseport group of `socket`, in the place of the one before: what it returns for a
+/// new connection's packet is the number of the listener that gets it.
+pub fn attach_reuseport_program(socket: BorrowedFd, program: &[BpfInstruction]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(io::Error::other)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // The kernel copies the instructions, and writes nothing.
+    Ok(setsockopt(&socket, sockopt::AttachReusePortCbpf, &program)?)
+}
+
+/// How many connections wait to be accepted from a TCP listener (`tcpi_unacked` of TCP_INFO, tcp(7)).
+pub fn tcp_accept_queue(listener: BorrowedFd) -> io::Result<u32> {
+    let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).map_err(io::Error::other)?;
+    // SAFETY: the kernel writes at most `length` bytes into `info`, which has room for them and outlives
+    // the call.
+    let result = unsafe {
+        libc::getsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result)?;
+    // SAFETY: all bytes were zero, of which every field has a value, or were written by the kernel.
+    Ok(unsafe { info.assume_init() }.tcpi_unacked)
+}
+
+/// Takes on a descriptor that has just come over a unix socket.
+pub fn own_received(descriptor: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has made this descriptor for the message that was received, so nobody else
+    // in this process owns it.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// Has `in_child` run between fork and exec; its error comes back from `spawn`.
+pub fn before_exec(command: &mut Command, in_child: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: the process that supervises has one thread, so the child may do whatever its parent could:
+    // no lock can be held by a thread that is not there.
+    unsafe { command.pre_exec(in_child) };
 }
 
 /// The kernel's own `struct sigaction`, all zero: SIG_DFL, no flags, empty mask. glibc's differs.

@@ -142,7 +142,7 @@ fn prepare(arguments: &RequestArgs) -> anyhow::Result<(Address, Request)> {
 
 /// Where the site listens and whose it is: as it was started, else as it would be.
 fn site() -> anyhow::Result<(Address, Option<User>)> {
-    match RunRecord::read(Path::new("/")) {
+    match <RunRecord>::read(Path::new("/")) {
         Ok(run) => Ok((run.listener.address, Some(run.plan.site.user))),
         Err(_) => decision::address(StartedAs::of_this_process().uid)
             .map_err(|faults| anyhow!("{}; or give --addr", faults.join("; "))),

@@ -2,10 +2,17 @@
 
 use crate::exit::Exit;
 use crate::start;
+use crate::supervise::pool::Ending;
 
-/// Becomes lsphp; returns only when that failed.
+/// Becomes lsphp, or supervises it; returns when that failed, or when it is over.
 pub fn run() -> Exit {
-    let Err(error) = start::start();
-    error.report();
-    error.exit()
+    match start::start() {
+        Ok(Ending::Stopped | Ending::Cut) => Exit::Success,
+        // lsphp's own code, as if it were pid 1 itself.
+        Ok(Ending::Failed(code)) => std::process::exit(code.into()),
+        Err(error) => {
+            error.report();
+            error.exit()
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! `/run/cac-lsphp`: made anew at every start, each file whole or not at all.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,7 @@ use super::{EffectError, is_no_directory};
 use crate::plan::Plan;
 use crate::privileges::Privileged;
 use crate::running::RunRecord;
+use crate::settings::identity::{Gid, Uid};
 use crate::tree::{Directory, replacing};
 
 /// The script that PHP runs before each of the site's.
@@ -24,6 +26,25 @@ const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
 
 const WAY_OUT: &str = "/run must be writable: mount a tmpfs there";
 
+/// Where `cac-lsphp reload` speaks to a supervising pid 1.
+pub const CONTROL_SOCKET: &str = "/run/cac-lsphp/control.sock";
+
+/// Makes the control socket, the site's: pid 1 is the site's user, and may ask itself for a reload.
+pub fn open_control_socket(privileged: &Privileged, uid: Uid, gid: Gid) -> Result<UnixListener, EffectError> {
+    let path = Path::new(CONTROL_SOCKET);
+    let making = |cause: io::Error| failed("making", path, cause);
+    match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(making(cause)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(making)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(making)?;
+    if privileged.is_root() {
+        std::os::unix::fs::lchown(path, Some(uid.as_raw()), Some(gid.as_raw())).map_err(making)?;
+    }
+    Ok(listener)
+}
+
 /// The directory itself and the one that PHP scans.
 pub fn make_directories(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
     make_directory(privileged, path)?;
@@ -32,7 +53,7 @@ pub fn make_directories(privileged: &Privileged, path: &Path) -> Result<(), Effe
 
 /// A directory that somebody else owns could hold anything, so it is refused; one that is ours is
 /// put right, as PHP silently goes without an ini that it may not read.
-fn make_directory(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
+pub fn make_directory(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
     let making = |cause: io::Error| failed("making", path, cause);
     let in_the_way = |what: &str| EffectError::failed("making", path, what, "remove it");
     let directory = Directory::open_or_make(path, DIRECTORY_MODE).map_err(|cause| {

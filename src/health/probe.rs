@@ -25,7 +25,7 @@ pub(super) fn connect(listen: &Address, deadline: Deadline) -> Result<Duration, 
 }
 
 /// Has PHP run the ping script.
-pub(super) fn ask(listen: &Address, deadline: Deadline) -> Result<Answer, Reason> {
+pub fn ask(listen: &Address, deadline: Deadline) -> Result<Answer, Reason> {
     let start = Instant::now();
     let mut said = Said::default();
     let sent = Client::new(listen.clone()).send(&request(), Body::None, deadline, &mut said);

@@ -5,8 +5,11 @@ use std::path::Path;
 use super::Reason;
 use crate::running::RunRecord;
 use crate::running::process::{self, Found, OUR_COMM, ProcessStat};
+use crate::supervise::name;
 
 /// Judges the recorded process by what `proc` says; its name is the answer when nothing is wrong.
+///
+/// A supervisor's name says what it is doing, see [`crate::supervise::name`].
 pub(super) fn judge(proc: &Path, run: &RunRecord) -> Result<Vec<u8>, Reason> {
     same_namespace(proc, run)?;
     let pid = run.pid;
@@ -32,6 +35,7 @@ fn judge_process(stat: ProcessStat, run: &RunRecord) -> Result<Vec<u8>, Reason> 
         b'X' | b'x' => Err(Reason::Exited { pid }),
         // Not `t`: somebody is tracing it, and a restart is the last thing they need.
         b'T' => Err(Reason::Stopped { pid }),
+        _ if run.plan.supervision.is_some() && name::parse(&stat.comm).is_some() => Ok(stat.comm),
         _ if process::is_lsphp(&stat.comm, &run.lsphp) => Ok(stat.comm),
         _ => Err(Reason::NotLsphp { pid, comm: String::from_utf8_lossy(&stat.comm).into_owned() }),
     }

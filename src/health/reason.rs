@@ -16,6 +16,10 @@ pub enum Reason {
     Exited {
         pid: u32,
     },
+    /// A supervisor has no lsphp just now.
+    Restarting {
+        pid: u32,
+    },
     Zombie {
         pid: u32,
     },
@@ -64,6 +68,7 @@ impl Reason {
             Self::NotStarted => "not started",
             Self::Starting { .. } => "starting",
             Self::Exited { .. } => "exited",
+            Self::Restarting { .. } => "restarting",
             Self::Zombie { .. } => "zombie",
             Self::Stopped { .. } => "stopped",
             Self::NotLsphp { .. } => "not lsphp",
@@ -93,6 +98,9 @@ impl fmt::Display for Reason {
             }
             Self::Exited { pid } => {
                 write!(f, "lsphp {pid} is gone; see the container's log, then restart the container")
+            }
+            Self::Restarting { pid } => {
+                write!(f, "lsphp has ended and process {pid} starts it again; see the container's log for why it ended")
             }
             Self::Zombie { pid } => write!(
                 f,

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::Reason;
 use crate::running::events::Events;
 use crate::running::socket::Queue;
+use crate::supervise::name::Doing;
 
 /// The verdict, and everything that was learned on the way to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Report {
 /// What is known of the site; what is not was not reached, not asked for, or the kernel does not say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Findings {
+    /// What a supervising pid 1 is doing; `None`: lsphp is the process itself.
+    pub doing: Option<Doing>,
     /// lsphp's pid, once it is known to be lsphp's.
     pub pid: Option<u32>,
     pub workers: Option<Workers>,
@@ -48,6 +51,8 @@ impl Findings {
     /// What a healthy site has, in the order of the line.
     fn facts(&self) -> Vec<String> {
         let mut facts = Vec::new();
+        facts
+            .extend(self.doing.filter(|doing| *doing != Doing::Serving).map(|doing| doing.word().to_owned()));
         facts.extend(self.pid.map(|pid| format!("lsphp {pid}")));
         facts.extend(self.workers.map(|workers| format!("{} workers of {}", workers.running, workers.limit)));
         facts.extend(self.queue.map(|queue| format!("queue {} of {}", queue.length, queue.limit)));
@@ -103,6 +108,7 @@ struct Json<'a> {
     healthy: bool,
     reason: Option<&'static str>,
     message: String,
+    doing: Option<&'static str>,
     pid: Option<u32>,
     workers: Option<Workers>,
     queue: Option<Queue>,
@@ -127,6 +133,7 @@ impl Serialize for Report {
             healthy: self.verdict.is_ok(),
             reason: self.verdict.as_ref().err().map(Reason::name),
             message: self.to_string(),
+            doing: found.doing.map(Doing::word),
             pid: found.pid,
             workers: found.workers,
             queue: found.queue,
@@ -157,6 +164,7 @@ mod tests {
 
     fn idle() -> Findings {
         Findings {
+            doing: None,
             pid: Some(1),
             workers: Some(Workers { running: 5, limit: 7 }),
             queue: Some(Queue { length: 0, limit: 10 }),
@@ -204,7 +212,7 @@ mod tests {
         let expected = json!({
             "healthy": true, "reason": null,
             "message": "healthy: lsphp 1, 5 workers of 7, queue 0 of 10",
-            "pid": 1, "workers": {"running": 5, "limit": 7}, "queue": {"length": 0, "limit": 10}, "saturated": false,
+            "doing": null, "pid": 1, "workers": {"running": 5, "limit": 7}, "queue": {"length": 0, "limit": 10}, "saturated": false,
             "oom_kills": 0, "forks_refused": 0, "connect_ms": null, "answer": null
         });
         assert_eq!(serde_json::to_value(healthy(idle())).unwrap(), expected);

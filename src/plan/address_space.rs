@@ -1,6 +1,6 @@
 //! RLIMIT_AS of lsphp: a worker that leaks fails an allocation instead of taking the container down.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::settings::Options;
 
@@ -9,7 +9,7 @@ use crate::settings::Options;
 const LEAST_BESIDE_OPCACHE_MIB: u32 = 512;
 
 /// RLIMIT_AS in MiB; `None`: no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressSpace {
     pub soft_mib: Option<u32>,
     pub hard_mib: Option<u32>,

@@ -1,6 +1,6 @@
 //! The budget: which limit counts, and what lost to it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Limits;
 use crate::settings::Options;
@@ -9,7 +9,7 @@ use crate::sizing;
 const MIB: u64 = 1024 * 1024;
 
 /// How much memory the site has and who says so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPlan {
     /// The limit that the kernel enforces; null when there is none.
     pub limit_mib: Option<u64>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::settings::Options;
 use crate::settings::identity::Site;
@@ -17,7 +17,7 @@ pub const FILE: &str = "90-cac-lsphp.ini";
 pub const NORMALISER: &str = "/run/cac-lsphp/cac-lsphp-normalize.php";
 
 /// The file and what it says, by directive name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IniPlan {
     pub path: String,
     pub directives: BTreeMap<String, String>,

@@ -42,8 +42,19 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 #[test]
 fn the_documented_shape() {
     let json = json(&plan(&[], &limit(1024), None));
-    let top =
-        ["given", "site", "memory", "workers", "opcache", "front_end", "ini", "exec", "effects", "warnings"];
+    let top = [
+        "given",
+        "site",
+        "memory",
+        "workers",
+        "opcache",
+        "front_end",
+        "ini",
+        "exec",
+        "supervision",
+        "effects",
+        "warnings",
+    ];
     assert_eq!(keys(&json), top.into());
     assert_eq!(json["memory"]["limit_mib"], 1024);
     assert_eq!(json["memory"]["budget_mib"], 1024);

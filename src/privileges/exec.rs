@@ -2,17 +2,21 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
-use nix::unistd::{chdir, dup2_stdin, execve};
+use nix::unistd::{Pid, chdir, dup2_stdin, execve};
 
 use super::SiteUser;
+use crate::exit::Exit;
 use crate::plan::AddressSpace;
 use crate::sys;
 
@@ -41,6 +45,22 @@ pub enum ExecError {
     Preparation { operation: String, cause: io::Error, way_out: &'static str },
 }
 
+impl ExecError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NotFound { .. } => Exit::NotFound,
+            Self::NotExecutable { .. } => Exit::NotExecutable,
+            Self::Preparation { .. } => Exit::System,
+        }
+    }
+
+    /// A listener or a pipe could not be had for a child.
+    pub fn descriptors(cause: io::Error) -> Self {
+        let operation = "copying descriptors for lsphp".to_owned();
+        Self::Preparation { operation, cause, way_out: "raise the container's ulimit nofile" }
+    }
+}
+
 impl SiteUser {
     /// Becomes the program, with `directory` as its working directory.
     pub fn exec(self, directory: &Path, program: &Program) -> ExecError {
@@ -48,6 +68,48 @@ impl SiteUser {
             Ok(never) => match never {},
             Err(error) => error,
         }
+    }
+}
+
+impl SiteUser {
+    /// Gets ready to stay: what a program that is executed once gets for itself, its children get from here.
+    pub fn settle(&self, directory: &Path) -> Result<(), ExecError> {
+        let entering = format!("entering {}", directory.display());
+        step(
+            &entering,
+            "the site user must be able to enter its home",
+            chdir(directory).map_err(Into::into),
+        )?;
+        step("opening /dev/null as stdin", "the container needs /dev", null_stdin())?;
+        step("closing descriptors", "let seccomp allow close_range, or mount /proc", close_descriptors())?;
+        // But for SIGPIPE: a log that nobody reads any more must not end the site. Children have it reset.
+        let ignored = self.ignored_signals & !(1 << (libc::SIGPIPE - 1));
+        step("resetting signals", "let seccomp allow rt_sigaction", sys::default_signal_actions(ignored))
+    }
+
+    /// Starts `program` as a child with `listener` as its descriptor 0 and `stderr` as its descriptor 2.
+    ///
+    /// # Errors
+    /// The system's, of the fork or of the exec: then there is no child.
+    pub fn spawn(&self, program: &Program, listener: OwnedFd, stderr: OwnedFd) -> Result<Pid, ExecError> {
+        let image = Image::of(program)?;
+        let address_space = program.address_space;
+        let mut command = Command::new(program.path);
+        command.stdin(Stdio::from(listener)).stderr(Stdio::from(stderr));
+        sys::before_exec(&mut command, move || {
+            // pid 1 blocks what it reads from a descriptor, and Command leaves that as it is.
+            SigSet::empty().thread_set_mask()?;
+            // Its workers follow within a second, as they look for their parent.
+            prctl::set_pdeathsig(Signal::SIGTERM)?;
+            limit_address_space(address_space)?;
+            // Here, because Command sorts the environment: lsphp destroys what comes first.
+            let never = execve(&image.path, &image.argv, &image.environment)?;
+            match never {}
+        });
+        let child = command.spawn().map_err(|cause| {
+            exec_error(program, Errno::from_raw(cause.raw_os_error().unwrap_or(libc::EIO)))
+        })?;
+        Ok(Pid::from_raw(child.id().cast_signed()))
     }
 }
 
@@ -107,27 +169,43 @@ fn limit_address_space(wanted: AddressSpace) -> io::Result<()> {
     }
 }
 
+/// A program in the form that execve(2) takes.
+struct Image {
+    path: CString,
+    argv: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Image {
+    fn of(program: &Program) -> Result<Self, ExecError> {
+        let argv = program.argv.iter().cloned().map(c_string);
+        let environment = program.environment.iter().map(|(name, value)| c_string(assignment(name, value)));
+        Ok(Self {
+            path: c_string(program.path.as_os_str().to_owned())?,
+            argv: argv.collect::<Result<_, _>>()?,
+            environment: environment.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
 fn replace_process(program: &Program) -> Result<std::convert::Infallible, ExecError> {
-    let path = c_string(program.path.as_os_str().to_owned())?;
-    let argv = program.argv.iter().cloned().map(c_string).collect::<Result<Vec<_>, _>>()?;
-    let environment = program.environment.iter().map(|(name, value)| c_string(assignment(name, value)));
-    let environment = environment.collect::<Result<Vec<_>, _>>()?;
-    execve(&path, &argv, &environment).map_err(|cause| {
-        let path = program.path.to_owned();
-        match cause {
-            Errno::ENOENT | Errno::ENOTDIR => {
-                ExecError::NotFound { path, cause, way_out: program.if_missing }
-            }
-            Errno::E2BIG => {
-                let way_out = "pass fewer or shorter arguments and variables";
-                ExecError::NotExecutable { path, cause, way_out }
-            }
-            _ => {
-                let way_out = "it must be an executable that the site user may run";
-                ExecError::NotExecutable { path, cause, way_out }
-            }
+    let Image { path, argv, environment } = Image::of(program)?;
+    execve(&path, &argv, &environment).map_err(|cause| exec_error(program, cause))
+}
+
+fn exec_error(program: &Program, cause: Errno) -> ExecError {
+    let path = program.path.to_owned();
+    match cause {
+        Errno::ENOENT | Errno::ENOTDIR => ExecError::NotFound { path, cause, way_out: program.if_missing },
+        Errno::E2BIG => {
+            let way_out = "pass fewer or shorter arguments and variables";
+            ExecError::NotExecutable { path, cause, way_out }
         }
-    })
+        _ => {
+            let way_out = "it must be an executable that the site user may run";
+            ExecError::NotExecutable { path, cause, way_out }
+        }
+    }
 }
 
 fn assignment(name: &OsStr, value: &OsStr) -> OsString {

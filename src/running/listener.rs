@@ -67,7 +67,7 @@ impl Search<'_> {
             return ControlFlow::Continue(());
         }
         match owner(listener) {
-            Some(uid) if uid == self.wanted.uid && is_same => {
+            Some(uid) if uid == self.wanted.uid && is_same && self.serves(listener) => {
                 self.holder = Holder::Site(self.queue(listener));
                 return ControlFlow::Break(());
             }
@@ -76,6 +76,12 @@ impl Search<'_> {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+
+    /// The listeners beside it in a group, from which nobody accepts, have next to no backlog.
+    fn serves(&self, listener: &Listener) -> bool {
+        const LEAST: u32 = 2;
+        listener.backlog.is_none_or(|backlog| backlog >= LEAST.min(self.wanted.backlog))
     }
 
     fn queue(&self, listener: &Listener) -> Option<Queue> {

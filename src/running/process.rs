@@ -47,8 +47,13 @@ pub fn find(proc: &Path, pid: u32) -> io::Result<Found> {
 /// Not by `/proc/PID/exe`: only the process's own uid may read it, which root in a container is not, and
 /// it names an emulator where one runs the image.
 pub fn is_lsphp(comm: &[u8], executed: &Path) -> bool {
+    comm == LSPHP_COMM || comm == comm_of(executed)
+}
+
+/// The name that the kernel gives to a process that executes this file.
+pub fn comm_of(executed: &Path) -> &[u8] {
     let name = executed.file_name().map_or(LSPHP_COMM, OsStr::as_bytes);
-    comm == LSPHP_COMM || comm == name.get(..LONGEST_COMM).unwrap_or(name)
+    name.get(..LONGEST_COMM).unwrap_or(name)
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -4,13 +4,14 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::process_stat::ProcessStat;
 use crate::address::Address;
 use crate::cgroup::EventFiles;
 use crate::kernel_file;
-use crate::plan::{FrontEndPlan, Plan, RUN_RECORD, SitePlan};
+use crate::plan::{FrontEndPlan, Plan, RUN_RECORD, SitePlan, SupervisionPlan};
 
 /// More than any record has: it names the variables that are passed on, and the kernel takes 2 MiB
 /// of them at most.
@@ -54,6 +55,7 @@ pub struct ListenerRecord {
 pub struct RecordedPlan {
     pub site: SitePlan,
     pub front_end: FrontEndPlan,
+    pub supervision: Option<SupervisionPlan>,
 }
 
 impl<'a> RunRecord<&'a Plan> {
@@ -88,7 +90,24 @@ impl<'a> RunRecord<&'a Plan> {
     }
 }
 
-impl RunRecord {
+impl<P> RunRecord<P> {
+    /// The same run, as `plan` says it from now on.
+    pub fn with_plan<'a>(&self, plan: &'a Plan, lsphp: &Path) -> RunRecord<&'a Plan> {
+        RunRecord {
+            pid: self.pid,
+            version: self.version.clone(),
+            started_at: self.started_at,
+            start_ticks: self.start_ticks,
+            pid_namespace: self.pid_namespace.clone(),
+            lsphp: lsphp.to_owned(),
+            listener: self.listener.clone(),
+            events: self.events.clone(),
+            plan,
+        }
+    }
+}
+
+impl<P: DeserializeOwned> RunRecord<P> {
     /// Reads the record below `root` (`/` in its container). The site may have written it, in a start
     /// without root: it is neither waited for nor read for ever.
     ///
@@ -127,7 +146,7 @@ mod tests {
         "plan": {
             "site": {"user": "alice", "uid": 61045, "gid": 61045, "domain": null, "home": "/home/alice"},
             "front_end": {"max_conns": 9, "address": "[::]:9000", "document_root": null},
-            "exec": {"argv": []}
+            "supervision": null, "exec": {"argv": []}
         }
     }"#;
 
@@ -156,7 +175,11 @@ mod tests {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, written.to_json().unwrap()).unwrap();
         let read = RunRecord::read(root.path()).unwrap();
-        let part = RecordedPlan { site: plan.site.clone(), front_end: plan.front_end.clone() };
+        let part = RecordedPlan {
+            site: plan.site.clone(),
+            front_end: plan.front_end.clone(),
+            supervision: plan.supervision,
+        };
         let RunRecord {
             pid, version, started_at, start_ticks, pid_namespace, lsphp, listener, events, ..
         } = written;
@@ -177,15 +200,15 @@ mod tests {
     #[test]
     fn what_is_no_record_is_refused() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(RunRecord::read(root.path()).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(<RunRecord>::read(root.path()).unwrap_err().kind(), ErrorKind::NotFound);
         let path = root.path().join("run/cac-lsphp/run.json");
         std::fs::create_dir_all(&path).unwrap();
-        assert!(RunRecord::read(root.path()).is_err(), "a directory");
+        assert!(<RunRecord>::read(root.path()).is_err(), "a directory");
         std::fs::remove_dir(&path).unwrap();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(RunRecord::read(root.path()).is_err(), "a fifo, which is not waited for");
+        assert!(<RunRecord>::read(root.path()).is_err(), "a fifo, which is not waited for");
 
-        assert!(RunRecord::parse(WHOLE.as_bytes()).is_ok());
+        assert!(<RunRecord>::parse(WHOLE.as_bytes()).is_ok());
         let with = |from: &str, to: &str| WHOLE.replacen(from, to, 1);
         for text in [
             String::new(),
@@ -197,14 +220,14 @@ mod tests {
             with("\"uid\": 61045, \"gid\"", "\"uid\": 0, \"gid\""),
             with("null, \"home\"", "\"a/b\", \"home\""),
         ] {
-            assert!(RunRecord::parse(text.as_bytes()).is_err(), "{text}");
+            assert!(<RunRecord>::parse(text.as_bytes()).is_err(), "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn half_a_record_is_refused(end in 0..WHOLE.len()) {
-            prop_assert!(RunRecord::parse(&WHOLE.as_bytes()[..end]).is_err());
+            prop_assert!(<RunRecord>::parse(&WHOLE.as_bytes()[..end]).is_err());
         }
     }
 }

@@ -13,7 +13,7 @@ use super::environment::Environment;
 use super::identity::{Domain, Gid, Uid, User};
 use super::site_file::SiteFile;
 use super::variable::{self, Range, Switch, Text, Variable};
-use super::{LogSettings, Sourced, StartedAs, directive, size};
+use super::{LogSettings, Options, Sourced, StartedAs, directive, size};
 use crate::address::Address;
 
 /// Reads settings and gathers faults and warnings on the way.
@@ -197,6 +197,25 @@ impl<'a> Reader<'a> {
                 candidate.source()
             );
             self.readings.warnings.push(warning);
+        }
+    }
+
+    /// A generation needs a listener of its own on an address that several can share.
+    pub fn refuse_what_cannot_be_supervised(&mut self, options: &Options) {
+        if !options.supervise.value {
+            return;
+        }
+        let source = &options.supervise.source;
+        if let Address::Unix(path) = &options.listen.value {
+            self.readings.faults.push(format!(
+                "{source} is refused: CAC_LISTEN is the socket {}, which only one lsphp at a time can have; listen on ADDRESS:PORT, or unset CAC_SUPERVISE",
+                path.display()
+            ));
+        }
+        if self.environment.get("LISTEN_FDS").is_some_and(|value| !is_blank(value)) {
+            self.readings.faults.push(format!(
+                "{source} is refused: a listener that was handed over (LISTEN_FDS) cannot be replaced; unset one of the two"
+            ));
         }
     }
 

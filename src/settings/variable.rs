@@ -145,6 +145,26 @@ pub const LISTEN: Variable<Text> = text(
     "ADDRESS:PORT such as 0.0.0.0:9000 or [::]:9000, or an absolute socket path",
     "what lsphp listens on",
 );
+pub const SUPERVISE: Variable<Switch> =
+    switch(&["CAC_SUPERVISE"], false, "1 stays as pid 1 above lsphp: stops and reloads lose no request");
+pub const STOP_TIMEOUT: Variable<Range> = number(
+    &["CAC_STOP_TIMEOUT"],
+    Some(8),
+    (0, 86_400),
+    "supervised: seconds that a stop waits for requests in flight; Docker kills after 10",
+);
+pub const WATCH_MEMORY: Variable<Range> = number(
+    &["CAC_WATCH_MEMORY"],
+    Some(0),
+    (0, 86_400),
+    "supervised: seconds between looks at the memory limit, 0 for none; a changed one resizes the pool",
+);
+pub const RELOAD_GRACE: Variable<Range> = number(
+    &["CAC_RELOAD_GRACE"],
+    Some(2),
+    (0, 3600),
+    "supervised: seconds that new workers wait for the memory of old ones before they start beside them",
+);
 pub const LSPHP: Variable<Text> = text(
     &["CAC_LSPHP"],
     "found",
@@ -184,7 +204,7 @@ pub fn rows() -> Vec<Row> {
 }
 
 /// The same under headings, as help shows them.
-pub fn groups() -> [(&'static str, Vec<Row>); 6] {
+pub fn groups() -> [(&'static str, Vec<Row>); 7] {
     let directive = Row {
         names: &["CAC_INI_<directive>"],
         default: "none".into(),
@@ -230,6 +250,7 @@ pub fn groups() -> [(&'static str, Vec<Row>); 6] {
                 SITE_FILE.row(),
             ],
         ),
+        ("Supervision", vec![SUPERVISE.row(), STOP_TIMEOUT.row(), WATCH_MEMORY.row(), RELOAD_GRACE.row()]),
         ("The log", vec![LOG.row(), LOG_FORMAT.row()]),
     ]
 }

@@ -1,0 +1,15 @@
+//! `cac-lsphp reload`: a new plan without losing a request.
+
+use crate::exit::Exit;
+use crate::reload;
+
+/// Has a new lsphp take over, or says why not; what served before then goes on.
+pub fn run() -> Exit {
+    match reload::reload() {
+        Ok(reloaded) => super::write_out(format!("{reloaded}\n").as_bytes()),
+        Err(error) => {
+            error.report();
+            error.exit()
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! A new plan for a supervised site: decided, proven, written, and only then handed over.
+//!
+//! pid 1 belongs to the site. Nothing that root does here depends on what it says or has in memory: the plan comes
+//! from this process's own environment, the site file and the kernel; who the site is, from root's run record.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::address::Address;
+use crate::effects::{self, EffectError};
+use crate::health::probe;
+use crate::lsapi::Deadline;
+use crate::plan::php_ini::IniPlan;
+use crate::plan::{
+    FrontEndPlan, MemoryPlan, OpcachePlan, Plan, RUNTIME_DIRECTORY, SitePlan, SupervisionPlan,
+};
+use crate::privileges::Privileged;
+use crate::running::RunRecord;
+use crate::start::{self, StartError};
+use crate::supervise::control::{self, Answer, NEXT_DIRECTORY, Request, Specification};
+
+/// pid 1 may wait for memory first, for CAC_RELOAD_GRACE, and gives a reload a minute.
+const PID_1_TIME: Duration = Duration::from_secs(65);
+
+/// How long the new lsphp has for its first page.
+const PROOF_TIME: Duration = Duration::from_secs(20);
+
+/// The part of the plan that a reload compares.
+#[derive(Debug, Deserialize)]
+struct OldPlan {
+    site: SitePlan,
+    front_end: FrontEndPlan,
+    memory: MemoryPlan,
+    opcache: OpcachePlan,
+    ini: IniPlan,
+    supervision: Option<SupervisionPlan>,
+}
+
+/// What changed, and with how many workers the new lsphp serves.
+#[derive(Debug)]
+pub struct Reloaded {
+    workers: u32,
+    overcommitted_mib: u64,
+    changes: Vec<String>,
+}
+
+/// `reloaded: 15 workers; workers 7 -> 15`.
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "reloaded: {} workers serve", self.workers)?;
+        match self.changes.as_slice() {
+            [] => write!(f, "; the plan is as it was")?,
+            changes => write!(f, "; {}", changes.join(", "))?,
+        }
+        if self.overcommitted_mib > 0 {
+            let more = self.overcommitted_mib;
+            write!(f, "; up to {more} MiB more than the budget until the old workers are gone")?;
+        }
+        Ok(())
+    }
+}
+
+/// Replaces what serves by an lsphp as the plan says now.
+///
+/// # Errors
+/// What served before goes on, whatever went wrong.
+pub fn reload() -> Result<Reloaded, StartError> {
+    let (privileged, plan) = start::begin()?;
+    let lsphp = start::usable(&plan.exec.lsphp)?;
+    plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let record = RunRecord::read(Path::new("/")).map_err(unreadable)?;
+    let specification = specification(&plan, &record)?;
+    start::check_ids(&privileged, &plan)?;
+
+    let files = Files::write(&privileged, &plan, lsphp, &record)?;
+    let mut stream = UnixStream::connect(effects::CONTROL_SOCKET).map_err(|cause| unreachable(&cause))?;
+    prove(&mut stream, specification).inspect_err(|_| files.discard())?;
+    files.publish()?;
+    let answer = ask(&mut stream, &Request::Replace, None)?;
+    match answer {
+        Answer::Serving { workers, overcommitted_mib } => {
+            Ok(Reloaded { workers, overcommitted_mib, changes: changes(&record.plan, &plan) })
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+/// What pid 1 is to start, if this is the site that runs and only what can change has changed.
+fn specification(plan: &Plan, record: &RunRecord<OldPlan>) -> Result<Specification, StartError> {
+    let mut faults = Vec::new();
+    if record.plan.supervision.is_none() {
+        faults.push("reloading: this site was started without CAC_SUPERVISE=1, so nothing is there to replace its lsphp; restart the container".to_owned());
+    }
+    let specification = Specification::of(plan);
+    if specification.is_none() && faults.is_empty() {
+        faults
+            .push("reloading: CAC_SUPERVISE is off now; recreate the container to run without it".to_owned());
+    }
+    let mut same = |name: &str, is: String, was: String| {
+        if is != was {
+            faults.push(format!("reloading: {name} is {is:?} now and was {was:?} at the start; recreate the container to change it"));
+        }
+    };
+    let domain = |domain: &Option<crate::settings::identity::Domain>| {
+        domain.as_ref().map_or_else(|| "unset".to_owned(), ToString::to_string)
+    };
+    same("user", plan.site.user.to_string(), record.plan.site.user.to_string());
+    same("uid", plan.site.uid.to_string(), record.plan.site.uid.to_string());
+    same("gid", plan.site.gid.to_string(), record.plan.site.gid.to_string());
+    same("domain", domain(&plan.site.domain), domain(&record.plan.site.domain));
+    same("CAC_LISTEN", plan.front_end.address.to_string(), record.listener.address.to_string());
+    specification.filter(|_| faults.is_empty()).ok_or(StartError::Refused(faults))
+}
+
+/// The files that differ from plan to plan, until the new plan is proven beside their places.
+struct Files {
+    /// Where each waits, and its place.
+    waiting: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Files {
+    /// Without root a site that was started with it keeps its files: then they must say what the plan says.
+    fn write(
+        privileged: &Privileged,
+        plan: &Plan,
+        lsphp: &Path,
+        record: &RunRecord<OldPlan>,
+    ) -> Result<Self, StartError> {
+        let ini = Path::new(&plan.ini.path);
+        let text = plan.ini.render();
+        let may_write = nix::unistd::access(RUNTIME_DIRECTORY, nix::unistd::AccessFlags::W_OK).is_ok();
+        if !may_write {
+            return if std::fs::read(ini).is_ok_and(|bytes| bytes == text.as_bytes()) {
+                Ok(Self { waiting: Vec::new() })
+            } else {
+                let fault = "reloading: PHP's settings have changed and only root may write them; run cac-lsphp reload as root in the container";
+                Err(StartError::Refused(vec![fault.to_owned()]))
+            };
+        }
+        let run = record.with_plan(plan, lsphp);
+        let json = run
+            .to_json()
+            .map_err(|cause| EffectError::failed("writing", Path::new("run.json"), cause, "report it"))?;
+        let places = [(ini.to_owned(), text.into_bytes()), (crate::plan::RUN_RECORD.into(), json)];
+        effects::make_runtime_directory(privileged, Path::new(NEXT_DIRECTORY))?;
+        let mut files = Self { waiting: Vec::new() };
+        for (place, bytes) in places {
+            let waiting = Path::new(NEXT_DIRECTORY).join(place.file_name().unwrap_or_default());
+            files.waiting.push((waiting.clone(), place));
+            effects::write_file(privileged, &waiting, &bytes).inspect_err(|_| files.discard())?;
+        }
+        Ok(files)
+    }
+
+    /// Needs no room on the disk.
+    fn publish(&self) -> Result<(), EffectError> {
+        for (waiting, place) in &self.waiting {
+            std::fs::rename(waiting, place).map_err(|cause| {
+                EffectError::failed("renaming", waiting, cause, "see what happened to /run/cac-lsphp")
+            })?;
+        }
+        let _ = std::fs::remove_dir(NEXT_DIRECTORY); // empty now; the next reload makes it anew
+        Ok(())
+    }
+
+    fn discard(&self) {
+        for (waiting, _) in &self.waiting {
+            let _ = std::fs::remove_file(waiting);
+        }
+        let _ = std::fs::remove_dir(NEXT_DIRECTORY);
+    }
+}
+
+/// Has pid 1 start an lsphp as it is to be, on a socket that nobody else knows, and asks it for a page.
+fn prove(stream: &mut UnixStream, specification: Specification) -> Result<(), StartError> {
+    let path = Path::new(RUNTIME_DIRECTORY).join(".proof.sock");
+    // Where only root may write, the socket of pid 1's own child must be somewhere else.
+    let path = if nix::unistd::access(RUNTIME_DIRECTORY, nix::unistd::AccessFlags::W_OK).is_ok() {
+        path
+    } else {
+        Path::new("/dev/shm").join(format!(".cac-lsphp-proof.{}", std::process::id()))
+    };
+    let _ = std::fs::remove_file(&path); // of a reload that was interrupted
+    let listener = UnixListener::bind(&path).map_err(|cause| {
+        EffectError::failed("making", &path, cause, "it is where the new lsphp is proven")
+    })?;
+    let proven = prove_on(stream, specification, listener.into(), &path);
+    let _ = std::fs::remove_file(&path);
+    proven
+}
+
+fn prove_on(
+    stream: &mut UnixStream,
+    specification: Specification,
+    listener: OwnedFd,
+    path: &Path,
+) -> Result<(), StartError> {
+    match ask(stream, &Request::Prove(Box::new(specification)), Some(&listener))? {
+        Answer::Started => {}
+        other => return Err(unexpected(other)),
+    }
+    drop(listener);
+    let answer = probe::ask(&Address::Unix(path.to_owned()), Deadline::after(PROOF_TIME));
+    answer.map(drop).map_err(|reason| {
+        StartError::Reload(format!("proving the new lsphp: {reason}; the old one serves on"))
+    })
+}
+
+fn ask(
+    stream: &mut UnixStream,
+    request: &Request,
+    descriptor: Option<&OwnedFd>,
+) -> Result<Answer, StartError> {
+    control::send(stream, request, descriptor)
+        .and_then(|()| control::receive_answer(stream, PID_1_TIME))
+        .map_err(|cause| unreachable(&cause))
+}
+
+fn unexpected(answer: Answer) -> StartError {
+    let why = match answer {
+        Answer::Refused(why) => why.chars().filter(|character| !character.is_control()).take(500).collect(),
+        Answer::Started | Answer::Serving { .. } => "process 1 said something else than was asked".to_owned(),
+    };
+    StartError::Reload(format!("reloading: {why}; the old lsphp serves on"))
+}
+
+fn unreachable(cause: &io::Error) -> StartError {
+    StartError::Reload(format!(
+        "reloading over {}: {cause}; see the container's log, the old lsphp serves on",
+        effects::CONTROL_SOCKET
+    ))
+}
+
+fn unreadable(cause: io::Error) -> StartError {
+    StartError::Refused(vec![format!(
+        "reloading: {}: {cause}; reload in the container of a site that has started",
+        crate::plan::RUN_RECORD
+    )])
+}
+
+fn changes(before: &OldPlan, after: &Plan) -> Vec<String> {
+    let mut changes = Vec::new();
+    let mut compare = |what: &str, before: u64, after: u64| {
+        if before != after {
+            changes.push(format!("{what} {before} -> {after}"));
+        }
+    };
+    compare("workers", before.front_end.max_conns.into(), after.front_end.max_conns.into());
+    compare("memory budget in MiB", before.memory.budget_mib, after.memory.budget_mib);
+    compare("opcache in MiB", before.opcache.memory_mib.into(), after.opcache.memory_mib.into());
+    compare("opcache files", before.opcache.max_files.into(), after.opcache.max_files.into());
+    for name in before
+        .ini
+        .directives
+        .keys()
+        .chain(after.ini.directives.keys())
+        .collect::<std::collections::BTreeSet<_>>()
+    {
+        if before.ini.directives.get(name) != after.ini.directives.get(name) && !name.starts_with("opcache.m")
+        {
+            changes.push(format!("{name} changed"));
+        }
+    }
+    changes
+}

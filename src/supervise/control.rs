@@ -1,0 +1,264 @@
+//! What `cac-lsphp reload` and pid 1 say to each other, over a unix socket in `/run/cac-lsphp`.
+//!
+//! Each message is its length in four bytes, little endian, and as much JSON. The first one carries a
+//! descriptor beside it: the private socket on which the new lsphp is to be proven.
+//!
+//! Both sides bound what they read. pid 1 is the site's, so what it says is data for a person at most.
+
+use std::ffi::OsString;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::pool::{Patience, Size};
+use crate::plan::{AddressSpace, Plan};
+
+/// Where the files of a plan wait until its lsphp is proven: PHP reads what is here last.
+pub const NEXT_DIRECTORY: &str = "/run/cac-lsphp/next";
+
+/// A specification holds the whole environment, which the kernel lets be 2 MiB, as numbers in JSON.
+const LONGEST_SPECIFICATION: usize = 16 << 20;
+
+/// Answers are a line.
+const LONGEST_ANSWER: usize = 4096;
+
+/// Everything that pid 1 needs to start lsphp as a plan says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Specification {
+    pub lsphp: PathBuf,
+    pub environment: Vec<(OsString, OsString)>,
+    pub address_space: AddressSpace,
+    pub size: Size,
+    pub patience: Patience,
+    /// `CAC_WATCH_MEMORY`.
+    pub watch: Option<Duration>,
+}
+
+/// What `reload` says.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Start an lsphp like this on the descriptor that comes along, so that it can be asked for a page.
+    Prove(Box<Specification>),
+    /// It answered and the files are written: let it take over.
+    Replace,
+}
+
+/// What pid 1 says.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// The lsphp to prove runs.
+    Started,
+    /// The new lsphp runs with this many workers and gets every new connection.
+    Serving { workers: u32, overcommitted_mib: u64 },
+    /// One line that says why not; what served before goes on.
+    Refused(String),
+}
+
+/// Sends `message`, with `descriptor` beside it.
+pub fn send<M: Serialize>(
+    stream: &mut UnixStream,
+    message: &M,
+    descriptor: Option<&OwnedFd>,
+) -> io::Result<()> {
+    let body = serde_json::to_vec(message)?;
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?.to_le_bytes();
+    let descriptors = descriptor.map(AsRawFd::as_raw_fd);
+    let control: Vec<_> =
+        descriptors.iter().map(std::slice::from_ref).map(ControlMessage::ScmRights).collect();
+    let sent =
+        sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(&length)], &control, MsgFlags::MSG_NOSIGNAL, None)?;
+    stream.write_all(length.get(sent..).unwrap_or_default())?;
+    stream.write_all(&body)
+}
+
+/// Receives pid 1's answer within `limit`.
+pub fn receive_answer(stream: &UnixStream, limit: Duration) -> io::Result<Answer> {
+    Ok(receive(stream, LONGEST_ANSWER, limit)?.0)
+}
+
+/// Receives what `reload` says within `limit`, and the descriptor that came along.
+pub fn receive_request(stream: &UnixStream, limit: Duration) -> io::Result<(Request, Option<OwnedFd>)> {
+    receive(stream, LONGEST_SPECIFICATION, limit)
+}
+
+fn receive<M: DeserializeOwned>(
+    stream: &UnixStream,
+    longest: usize,
+    limit: Duration,
+) -> io::Result<(M, Option<OwnedFd>)> {
+    let mut reader = WithinTime { stream, until: Instant::now() + limit };
+    let mut length = [0; 4];
+    reader.arm()?;
+    let (read, descriptor) = receive_with_descriptor(stream, &mut length)?;
+    reader.read_exact(length.get_mut(read..).unwrap_or_default())?;
+    let length = u32::from_le_bytes(length);
+    if length as usize > longest {
+        return Err(io::Error::other(format!("a message of {length} bytes, {longest} at most")));
+    }
+    let mut body = Vec::new();
+    reader.take(length.into()).read_to_end(&mut body)?;
+    Ok((serde_json::from_slice(&body)?, descriptor))
+}
+
+/// Reads until a moment, however slowly the other side writes.
+struct WithinTime<'a> {
+    stream: &'a UnixStream,
+    until: Instant,
+}
+
+impl WithinTime<'_> {
+    fn arm(&self) -> io::Result<()> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))
+    }
+}
+
+impl Read for WithinTime<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.arm()?;
+        (&mut &*self.stream).read(buffer)
+    }
+}
+
+fn receive_with_descriptor(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+    let mut into = [IoSliceMut::new(bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(stream.as_fd().as_raw_fd(), &mut into, Some(&mut space), flags)?;
+    let mut descriptors = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(received) = control {
+            descriptors.extend(received.into_iter().map(crate::sys::own_received));
+        }
+    }
+    match message.bytes {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        read => Ok((read, descriptors.pop())),
+    }
+}
+
+impl Specification {
+    pub fn of(plan: &Plan) -> Option<Self> {
+        let supervision = plan.supervision?;
+        let environment = plan.exec.environment.iter();
+        Some(Self {
+            lsphp: plan.exec.lsphp.path()?.to_owned(),
+            environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            address_space: plan.exec.address_space,
+            size: Size {
+                workers: plan.front_end.max_conns,
+                fixed_mib: crate::sizing::fixed_mib(plan.opcache.memory_mib),
+                estimate_mib: plan.workers.estimate_mib.into(),
+                budget_mib: plan
+                    .memory
+                    .limit_mib
+                    .map_or(plan.memory.budget_mib, |limit| limit.min(plan.memory.budget_mib)),
+            },
+            patience: Patience {
+                grace: Duration::from_secs(supervision.reload_grace_s.into()),
+                stop: Duration::from_secs(supervision.stop_timeout_s.into()),
+            },
+            watch: supervision.watch_memory_s.map(|seconds| Duration::from_secs(seconds.into())),
+        })
+    }
+}
+
+impl Specification {
+    /// The environment for `workers` of them, where memory does not allow for all.
+    pub fn sized(&self, workers: u32) -> Vec<(OsString, OsString)> {
+        if workers == self.size.workers {
+            return self.environment.clone();
+        }
+        self.with(&[("PHP_LSAPI_CHILDREN", &workers.to_string()), ("LSAPI_EXTRA_CHILDREN", "0")])
+    }
+
+    /// The environment for the one that is proven: alone, without workers, and with the ini that is to come.
+    pub fn proving(&self) -> Vec<(OsString, OsString)> {
+        let scan_dir = self.environment.iter().find(|(name, _)| name == "PHP_INI_SCAN_DIR");
+        let scan_dir = scan_dir.map(|(_, value)| value.to_string_lossy()).unwrap_or_default();
+        let next = format!("{scan_dir}:{NEXT_DIRECTORY}");
+        self.with(&[("PHP_LSAPI_CHILDREN", "1"), ("PHP_INI_SCAN_DIR", &next)])
+    }
+
+    fn with(&self, other: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        let replaced =
+            |name: &OsString| other.iter().find(|(other, _)| name == other).map(|(_, value)| value.into());
+        let pair = |(name, value): &(OsString, OsString)| {
+            (name.clone(), replaced(name).unwrap_or_else(|| value.clone()))
+        };
+        self.environment.iter().map(pair).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn specification() -> Specification {
+        Specification {
+            lsphp: "/opt/lsphp".into(),
+            environment: vec![
+                ("A".into(), OsString::from_vec(vec![0xff, b'x'])),
+                ("LONG".into(), "x".repeat(1 << 20).into()),
+            ],
+            address_space: AddressSpace { soft_mib: Some(1024), hard_mib: None },
+            size: Size { workers: 7, fixed_mib: 80, estimate_mib: 130, budget_mib: 1024 },
+            patience: Patience { grace: Duration::from_secs(2), stop: Duration::from_secs(8) },
+            watch: None,
+        }
+    }
+
+    #[test]
+    fn a_message_and_its_descriptor_arrive_as_they_were_sent() {
+        let (mut one, other) = UnixStream::pair().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("private");
+        let listener: OwnedFd = UnixListener::bind(&path).unwrap().into();
+        let sender = std::thread::spawn(move || {
+            send(&mut one, &Request::Prove(Box::new(specification())), Some(&listener)).unwrap();
+            send(&mut one, &Request::Replace, None).unwrap();
+        });
+        let (request, descriptor) = receive_request(&other, LIMIT).unwrap();
+        assert_eq!(request, Request::Prove(Box::new(specification())));
+        let listener = UnixListener::from(descriptor.unwrap());
+        let _client = UnixStream::connect(&path).unwrap();
+        listener.accept().unwrap();
+        assert_eq!(receive_request(&other, LIMIT).unwrap().0, Request::Replace);
+        sender.join().unwrap();
+        assert!(receive_request(&other, LIMIT).is_err(), "the end is an error");
+    }
+
+    #[test]
+    fn what_is_too_long_or_makes_no_sense_is_refused() {
+        for bytes in [&u32::MAX.to_le_bytes()[..], &[2, 0, 0, 0, b'{', b'x'], &[9, 0, 0, 0, b'{'], &[1, 0]] {
+            let (mut one, other) = UnixStream::pair().unwrap();
+            one.write_all(bytes).unwrap();
+            drop(one);
+            assert!(receive_answer(&other, LIMIT).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn who_says_nothing_is_not_waited_for() {
+        let (mut one, other) = UnixStream::pair().unwrap();
+        assert!(receive_answer(&other, Duration::from_millis(20)).is_err());
+        one.write_all(&[200, 0]).unwrap();
+        assert!(receive_answer(&other, Duration::from_millis(20)).is_err());
+    }
+}

@@ -1,0 +1,450 @@
+//! What pid 1 does with its generations of lsphp, as a pure machine: an event comes in, actions go out.
+//!
+//! A *generation* is one lsphp with a listener of its own. It goes through four states and never back:
+//!
+//! ```text
+//! starting ──spawn──▶ serving ──another takes over, or stop──▶ draining ──queue empty──▶ retiring ──▶ gone
+//!     ▲                  │ lsphp died and nobody is left of it
+//!     └──────────────────┘
+//! ```
+//!
+//! *Starting*: new connections come to its listener and wait there for memory or for a pause after a death.
+//! *Draining*: new connections go elsewhere; what is in its queue is still served. *Retiring*: its listener
+//! is shut down and its workers leave after their request.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How long after a generation retired its idle workers have surely left; busy ones are waited for longer.
+const IDLE_LEAVE: Duration = Duration::from_millis(50);
+
+/// How long after a try to grow that memory did not allow the next one may come: each try makes new
+/// connections wait for up to the grace.
+const GROWTH_PAUSE: Duration = Duration::from_secs(60);
+
+/// The first pause after a death; each further one in [`DEATH_WINDOW`] doubles it.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// This many deaths in this time are no accident: the container ends, so that the runtime sees it.
+const FATAL_DEATHS: usize = 5;
+const DEATH_WINDOW: Duration = Duration::from_secs(60);
+
+/// lsphp has a process manager only with two children and more.
+const MIN_WORKERS: u32 = crate::sizing::MIN_CHILDREN;
+
+/// Numbers generations in the order in which they were opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(pub u32);
+
+/// How large a pool is wanted, and what it may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Workers, extra ones included.
+    pub workers: u32,
+    /// Opcode cache and lsphp's parent, once for each generation.
+    pub fixed_mib: u64,
+    /// A worker.
+    pub estimate_mib: u64,
+    /// What all generations together may need.
+    pub budget_mib: u64,
+}
+
+/// The time limits that the plan names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patience {
+    /// `CAC_RELOAD_GRACE`.
+    pub grace: Duration,
+    /// `CAC_STOP_TIMEOUT`.
+    pub stop: Duration,
+}
+
+/// What happened. Times are since pid 1 started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A new plan, whose lsphp has been proven, shall take over.
+    Replace(Size),
+    /// The container shall end; said again, at once.
+    Stop,
+    /// lsphp itself, the parent of the workers, has ended with this code as a shell has it.
+    Died(Id, u8),
+    /// This many workers are there now.
+    Workers(Id, u32),
+    /// The queue of a draining generation is empty.
+    Drained(Id),
+    /// Time has passed.
+    Tick,
+}
+
+/// What pid 1 is to do, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Open a listener for it and send every new connection there.
+    Open(Id),
+    /// Send every new connection to the parking listener.
+    Park,
+    /// Start lsphp on its listener with this many workers.
+    Spawn { id: Id, workers: u32 },
+    /// Shut its listener down and ask its lsphp to leave.
+    Retire(Id),
+    /// It is gone: forget it.
+    Forget(Id),
+    /// This start needs more than the budget; `by_mib` with all workers busy.
+    Overcommitted { id: Id, by_mib: u64 },
+    /// A replacement is complete: one generation at its full size.
+    Settled(Id),
+    /// End whatever is left and exit with this code.
+    End(Ending),
+}
+
+/// Why pid 1 ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Every request was answered.
+    Stopped,
+    /// The deadline or a second signal came first.
+    Cut,
+    /// lsphp died too often; its last code.
+    Failed(u8),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Since `opened`, not to be spawned before `not_before`; within the grace only with `least` workers.
+    Starting {
+        opened: Duration,
+        not_before: Duration,
+        least: u32,
+    },
+    Serving,
+    Draining,
+    Retiring {
+        since: Duration,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generation {
+    pub id: Id,
+    pub state: State,
+    pub size: Size,
+    /// What it was spawned with; fewer than wanted where memory was short. 0: not spawned.
+    pub ceiling: u32,
+    /// Workers that are there.
+    pub workers: u32,
+    /// Whether lsphp's parent, which can fork more workers, is there.
+    pub has_parent: bool,
+}
+
+impl Generation {
+    fn opened(id: Id, size: Size, now: Duration, pause: Duration, least: u32) -> Self {
+        let state = State::Starting { opened: now, not_before: now + pause, least };
+        Self { id, state, size, ceiling: 0, workers: 0, has_parent: false }
+    }
+
+    /// What it may come to need: while its parent can fork on demand, every worker that it may have.
+    fn holds_mib(&self) -> u64 {
+        let may_grow = self.has_parent && matches!(self.state, State::Serving | State::Draining);
+        let workers = if may_grow { self.ceiling.max(self.workers) } else { self.workers };
+        let fixed = if self.has_parent || self.workers > 0 { self.size.fixed_mib } else { 0 };
+        fixed + u64::from(workers) * self.size.estimate_mib
+    }
+
+    fn is_gone(&self) -> bool {
+        !self.has_parent && self.workers == 0
+    }
+}
+
+/// Every generation there is, and what is wanted of them.
+#[derive(Debug)]
+pub struct Pool {
+    size: Size,
+    patience: Patience,
+    /// Oldest first.
+    generations: Vec<Generation>,
+    deaths: VecDeque<Duration>,
+    /// A replacement that waits for the one under way.
+    waiting: Option<Size>,
+    /// When a generation that began small may be replaced by one of full size.
+    grows_at: Duration,
+    /// When a stop ends whatever is left.
+    deadline: Option<Duration>,
+    /// Nothing happens after the end.
+    ended: bool,
+    next: u32,
+}
+
+impl Pool {
+    pub fn new(size: Size, patience: Patience) -> Self {
+        Self {
+            size,
+            patience,
+            generations: Vec::new(),
+            deaths: VecDeque::new(),
+            waiting: None,
+            grows_at: Duration::ZERO,
+            deadline: None,
+            ended: false,
+            next: 1,
+        }
+    }
+
+    pub fn generations(&self) -> &[Generation] {
+        &self.generations
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.deadline.is_some()
+    }
+
+    /// Whether a replacement is under way.
+    pub fn is_replacing(&self) -> bool {
+        self.waiting.is_some() || self.generations.len() > 1 || !self.is_full_size()
+    }
+
+    /// When [`Event::Tick`] is due next; `None`: nothing waits for time to pass.
+    pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
+        let starting = self.generations.iter().flat_map(|generation| match generation.state {
+            State::Starting { opened, not_before, .. } => {
+                let settled = self.last_retired().map_or(not_before, |since| since + IDLE_LEAVE);
+                let grace_over = opened + self.patience.grace;
+                [Some(not_before), Some(settled.max(not_before)), Some(grace_over.max(not_before))]
+            }
+            _ => [None; 3],
+        });
+        let growing = self.may_grow().then_some(self.grows_at);
+        starting.flatten().chain(growing).filter(|time| *time > now).chain(self.deadline).min()
+    }
+
+    /// What `event`, at the time `now`, calls for.
+    pub fn on(&mut self, event: Event, now: Duration) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.ended {
+            return actions;
+        }
+        match event {
+            Event::Replace(size) => self.replace(size, now, &mut actions),
+            Event::Stop => self.stop(now, &mut actions),
+            Event::Died(id, code) => self.died(id, code, now, &mut actions),
+            Event::Workers(id, workers) => {
+                if let Some(generation) = self.find(id) {
+                    generation.workers = workers;
+                }
+            }
+            Event::Drained(id) => self.retire(id, now, &mut actions),
+            Event::Tick => {}
+        }
+        self.go_on(now, &mut actions);
+        self.ended = actions.iter().any(|action| matches!(action, Action::End(_)));
+        actions
+    }
+
+    fn find(&mut self, id: Id) -> Option<&mut Generation> {
+        self.generations.iter_mut().find(|generation| generation.id == id)
+    }
+
+    fn replace(&mut self, size: Size, now: Duration, actions: &mut Vec<Action>) {
+        if self.is_stopping() {
+            return;
+        }
+        self.size = size;
+        // Two listeners have room beside the parking one: a third waits until the oldest has left.
+        let draining = self.generations.iter().any(|generation| generation.state == State::Draining);
+        let starting =
+            self.generations.iter_mut().find(|generation| matches!(generation.state, State::Starting { .. }));
+        match starting {
+            Some(starting) => starting.size = size,
+            None if draining => self.waiting = Some(size),
+            None => self.open(Duration::ZERO, MIN_WORKERS, now, actions),
+        }
+    }
+
+    /// A new generation takes every new connection from now on.
+    fn open(&mut self, pause: Duration, least: u32, now: Duration, actions: &mut Vec<Action>) {
+        for generation in &mut self.generations {
+            if generation.state == State::Serving {
+                generation.state = State::Draining;
+            }
+        }
+        let id = Id(self.next);
+        self.next += 1;
+        self.generations.push(Generation::opened(id, self.size, now, pause, least));
+        actions.push(Action::Open(id));
+    }
+
+    fn stop(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if self.is_stopping() {
+            actions.push(Action::End(Ending::Cut));
+            return;
+        }
+        self.deadline = Some(now + self.patience.stop);
+        self.waiting = None;
+        actions.push(Action::Park);
+        for generation in &mut self.generations {
+            // One that is starting has a queue of its own, which it is still to serve.
+            if generation.state == State::Serving {
+                generation.state = State::Draining;
+            }
+        }
+    }
+
+    fn died(&mut self, id: Id, code: u8, now: Duration, actions: &mut Vec<Action>) {
+        let stopping = self.is_stopping();
+        let Some(generation) = self.find(id) else { return };
+        generation.has_parent = false;
+        if generation.state != State::Serving {
+            return; // it was asked to, or is on its way out
+        }
+        let nobody_left = generation.workers == 0;
+        self.deaths.retain(|death| now.saturating_sub(*death) < DEATH_WINDOW);
+        self.deaths.push_back(now);
+        if self.deaths.len() >= FATAL_DEATHS && !stopping {
+            actions.push(Action::End(Ending::Failed(code)));
+            return;
+        }
+        let doublings = u32::try_from(self.deaths.len() - 1).unwrap_or(u32::MAX);
+        let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(doublings)).min(LONGEST_PAUSE);
+        if nobody_left {
+            // Its listener is as good as new, and so is whoever waits there.
+            let size = self.size;
+            if let Some(generation) = self.find(id) {
+                *generation = Generation::opened(id, size, now, pause, MIN_WORKERS);
+            }
+        } else {
+            // The listener of the dead one needs the room of any that is still draining.
+            self.retire_draining(now, actions);
+            // Its workers would go on accepting without anybody to replace them.
+            self.open(pause, MIN_WORKERS, now, actions);
+        }
+    }
+
+    fn retire_draining(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        for generation in &mut self.generations {
+            if generation.state == State::Draining {
+                generation.state = State::Retiring { since: now };
+                actions.push(Action::Retire(generation.id));
+            }
+        }
+    }
+
+    /// At a stop also one that was never spawned: nobody waits for it.
+    fn retire(&mut self, id: Id, now: Duration, actions: &mut Vec<Action>) {
+        let stopping = self.is_stopping();
+        let may_retire = |state| match state {
+            State::Draining => true,
+            State::Starting { .. } => stopping,
+            State::Serving | State::Retiring { .. } => false,
+        };
+        let Some(generation) = self.find(id).filter(|generation| may_retire(generation.state)) else {
+            return;
+        };
+        generation.state = State::Retiring { since: now };
+        actions.push(Action::Retire(id));
+    }
+
+    /// What is due whatever happened.
+    fn go_on(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        self.retire_the_dead(now, actions);
+        self.forget_the_gone(actions);
+        if self.deadline.is_some_and(|deadline| now >= deadline) && !self.generations.is_empty() {
+            actions.push(Action::End(Ending::Cut));
+            return;
+        }
+        if self.is_stopping() && self.generations.is_empty() {
+            actions.push(Action::End(Ending::Stopped));
+            return;
+        }
+        let draining = self.generations.iter().any(|generation| generation.state == State::Draining);
+        if let Some(size) = self.waiting.filter(|_| !draining) {
+            self.waiting = None;
+            self.replace(size, now, actions);
+        }
+        self.spawn(now, actions);
+        self.grow(now, actions);
+    }
+
+    /// Of a draining generation nobody is left who could empty its queue.
+    fn retire_the_dead(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        for generation in &mut self.generations {
+            if generation.state == State::Draining && generation.is_gone() {
+                generation.state = State::Retiring { since: now };
+                actions.push(Action::Retire(generation.id));
+            }
+        }
+    }
+
+    fn forget_the_gone(&mut self, actions: &mut Vec<Action>) {
+        self.generations.retain(|generation| {
+            let gone = matches!(generation.state, State::Retiring { .. }) && generation.is_gone();
+            if gone {
+                actions.push(Action::Forget(generation.id));
+            }
+            !gone
+        });
+    }
+
+    fn last_retired(&self) -> Option<Duration> {
+        let retired = self.generations.iter().filter_map(|generation| match generation.state {
+            State::Retiring { since } => Some(since),
+            _ => None,
+        });
+        retired.max()
+    }
+
+    /// Starts lsphp where memory allows it, or where it has been waited for long enough.
+    fn spawn(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let held: u64 = self.generations.iter().map(Generation::holds_mib).sum();
+        let idle_left = self.last_retired().is_none_or(|since| now >= since + IDLE_LEAVE);
+        let (grace, stopping) = (self.patience.grace, self.is_stopping());
+        for generation in &mut self.generations {
+            let State::Starting { opened, not_before, least } = generation.state else { continue };
+            if now < not_before {
+                continue;
+            }
+            let size = generation.size;
+            let room = size.budget_mib.saturating_sub(held + size.fixed_mib) / size.estimate_mib.max(1);
+            let fitting = u32::try_from(room).unwrap_or(u32::MAX).min(size.workers);
+            // With nothing beside it, what the plan says is what there is, overcommitted or not.
+            let alone = held == 0;
+            let enough = fitting == size.workers || (fitting >= least && idle_left);
+            if !alone && !enough && now < opened + grace {
+                continue;
+            }
+            let workers = if alone { size.workers } else { fitting.max(MIN_WORKERS) };
+            let needed = held + size.fixed_mib + u64::from(workers) * size.estimate_mib;
+            generation.ceiling = workers;
+            generation.has_parent = true;
+            generation.state = if stopping { State::Draining } else { State::Serving };
+            if !alone && needed > size.budget_mib {
+                actions.push(Action::Overcommitted { id: generation.id, by_mib: needed - size.budget_mib });
+            }
+            actions.push(Action::Spawn { id: generation.id, workers });
+            if workers == size.workers {
+                actions.push(Action::Settled(generation.id));
+            }
+            return; // what it holds counts for the next one
+        }
+    }
+
+    fn is_full_size(&self) -> bool {
+        self.generations.iter().all(|generation| generation.ceiling == generation.size.workers)
+    }
+
+    /// One generation that began small, with nothing beside it any more.
+    fn may_grow(&self) -> bool {
+        !self.is_stopping()
+            && matches!(self.generations.as_slice(), [only] if only.state == State::Serving && !self.is_full_size())
+    }
+
+    fn grow(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if self.may_grow() && now >= self.grows_at {
+            self.grows_at = now + GROWTH_PAUSE;
+            self.open(Duration::ZERO, self.size.workers, now, actions);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,346 @@
+//! Table tests of each transition, and properties over random sequences in a world that behaves as lsphp does.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const FULL: Size = Size { workers: 7, fixed_mib: 80, estimate_mib: 130, budget_mib: 1024 };
+const PATIENCE: Patience = Patience { grace: Duration::from_secs(2), stop: Duration::from_secs(8) };
+
+fn at(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A pool that serves at its full size, with this many workers alive, one second after its start.
+fn serving(workers: u32) -> Pool {
+    let mut pool = Pool::new(FULL, PATIENCE);
+    let id = Id(1);
+    let spawned = [Action::Open(id), Action::Spawn { id, workers: 7 }, Action::Settled(id)];
+    assert_eq!(pool.on(Event::Replace(FULL), at(0)), spawned);
+    assert_eq!(pool.on(Event::Workers(id, workers), at(1000)), []);
+    pool
+}
+
+#[test]
+fn an_idle_pool_is_replaced_within_its_memory() {
+    let mut pool = serving(2);
+    assert_eq!(pool.on(Event::Replace(FULL), at(2000)), [Action::Open(Id(2))]);
+    assert_eq!(pool.on(Event::Drained(Id(1)), at(2020)), [Action::Retire(Id(1))]);
+    assert_eq!(pool.on(Event::Workers(Id(1), 0), at(2025)), []);
+    let id = Id(2);
+    let done = [Action::Forget(Id(1)), Action::Spawn { id, workers: 7 }, Action::Settled(id)];
+    assert_eq!(pool.on(Event::Died(Id(1), 0), at(2026)), done);
+    assert_eq!(pool.wakes_at(at(2026)), None, "nothing waits any more");
+}
+
+#[test]
+fn a_busy_pool_is_replaced_by_a_small_one_that_grows_when_the_old_one_is_gone() {
+    let mut pool = serving(7);
+    pool.on(Event::Replace(FULL), at(2000));
+    pool.on(Event::Drained(Id(1)), at(2020));
+    pool.on(Event::Died(Id(1), 0), at(2021));
+    assert_eq!(pool.on(Event::Workers(Id(1), 4), at(2030)), [], "idle ones leave at once, so wait for them");
+    assert_eq!(pool.wakes_at(at(2030)), Some(at(2070)));
+    // 1024 - 4 * 130 - 80 for the old one - 80 = 344: two fit.
+    assert_eq!(pool.on(Event::Tick, at(2070)), [Action::Spawn { id: Id(2), workers: 2 }]);
+    let gone = pool.on(Event::Workers(Id(1), 0), at(3000));
+    assert_eq!(gone, [Action::Forget(Id(1)), Action::Open(Id(3))], "once more, at full size");
+    pool.on(Event::Workers(Id(2), 2), at(3001));
+    pool.on(Event::Drained(Id(2)), at(3020));
+    assert_eq!(pool.on(Event::Died(Id(2), 0), at(3021)), []);
+    assert_eq!(pool.on(Event::Tick, at(3100)), [], "not small again within the grace");
+    let id = Id(3);
+    let full = [Action::Forget(Id(2)), Action::Spawn { id, workers: 7 }, Action::Settled(id)];
+    assert_eq!(pool.on(Event::Workers(Id(2), 0), at(3500)), full);
+}
+
+#[test]
+fn after_the_grace_a_start_is_overcommitted_and_says_so() {
+    let mut pool = serving(7);
+    pool.on(Event::Replace(FULL), at(2000));
+    assert_eq!(pool.wakes_at(at(2000)), Some(at(4000)));
+    assert_eq!(pool.on(Event::Tick, at(3999)), []);
+    // The old one has its parent yet: 990 MiB, and 80 + 2 * 130 come on top.
+    let id = Id(2);
+    let started = [Action::Overcommitted { id, by_mib: 990 + 340 - 1024 }, Action::Spawn { id, workers: 2 }];
+    assert_eq!(pool.on(Event::Tick, at(4000)), started);
+}
+
+#[test]
+fn one_replacement_at_a_time_and_the_last_wish_counts() {
+    let mut pool = serving(7);
+    let (smaller, larger) = (Size { workers: 3, ..FULL }, Size { workers: 15, budget_mib: 2048, ..FULL });
+    pool.on(Event::Replace(FULL), at(2000));
+    assert_eq!(pool.on(Event::Replace(smaller), at(2100)), [], "what has not begun is changed");
+    pool.on(Event::Tick, at(4000));
+    assert_eq!(pool.on(Event::Replace(larger), at(4001)), [], "the oldest still drains");
+    assert!(pool.is_replacing());
+    assert_eq!(pool.on(Event::Drained(Id(1)), at(4500)), [Action::Retire(Id(1)), Action::Open(Id(3))]);
+}
+
+#[test]
+fn a_stop_answers_what_is_there_and_ends() {
+    let mut pool = serving(7);
+    assert_eq!(pool.on(Event::Stop, at(2000)), [Action::Park]);
+    assert_eq!(pool.on(Event::Replace(FULL), at(2001)), [], "nothing new begins");
+    assert_eq!(pool.on(Event::Drained(Id(1)), at(2100)), [Action::Retire(Id(1))]);
+    pool.on(Event::Died(Id(1), 0), at(2101));
+    let ended = [Action::Forget(Id(1)), Action::End(Ending::Stopped)];
+    assert_eq!(pool.on(Event::Workers(Id(1), 0), at(2500)), ended);
+    assert_eq!(pool.on(Event::Stop, at(2501)), [], "the end is the end");
+}
+
+#[test]
+fn a_stop_ends_at_its_deadline_or_at_a_second_signal() {
+    let mut pool = serving(7);
+    pool.on(Event::Stop, at(2000));
+    assert_eq!(pool.wakes_at(at(2000)), Some(at(10_000)));
+    assert_eq!(pool.on(Event::Tick, at(9999)), []);
+    assert_eq!(pool.on(Event::Tick, at(10_000)), [Action::End(Ending::Cut)]);
+    let mut pool = serving(7);
+    pool.on(Event::Stop, at(2000));
+    assert_eq!(pool.on(Event::Stop, at(2001)), [Action::End(Ending::Cut)]);
+}
+
+#[test]
+fn what_waits_for_a_starting_generation_is_served_at_a_stop() {
+    let mut pool = serving(7);
+    pool.on(Event::Replace(FULL), at(2000));
+    assert_eq!(pool.on(Event::Stop, at(2010)), [Action::Park]);
+    pool.on(Event::Drained(Id(1)), at(2020));
+    pool.on(Event::Workers(Id(1), 0), at(2030));
+    let spawned = pool.on(Event::Died(Id(1), 0), at(2031));
+    assert!(spawned.contains(&Action::Spawn { id: Id(2), workers: 7 }), "{spawned:?}");
+    assert_eq!(pool.on(Event::Drained(Id(2)), at(2100)), [Action::Retire(Id(2))]);
+    // Where nobody waits for it, it is not even started.
+    let mut pool = serving(7);
+    pool.on(Event::Replace(FULL), at(2000));
+    pool.on(Event::Stop, at(2010));
+    assert_eq!(pool.on(Event::Drained(Id(2)), at(2011)), [Action::Retire(Id(2)), Action::Forget(Id(2))]);
+}
+
+#[test]
+fn deaths_are_followed_by_longer_pauses_and_the_fifth_is_the_end() {
+    let mut pool = serving(0);
+    let mut now = at(1000);
+    for pause in [100, 200, 400, 800] {
+        assert_eq!(pool.on(Event::Died(Id(1), 139), now), []);
+        assert_eq!(pool.wakes_at(now), Some(now + at(pause)));
+        now += at(pause);
+        let id = Id(1);
+        assert_eq!(pool.on(Event::Tick, now), [Action::Spawn { id, workers: 7 }, Action::Settled(id)]);
+    }
+    assert_eq!(pool.on(Event::Died(Id(1), 139), now), [Action::End(Ending::Failed(139))]);
+    let mut pool = serving(0);
+    for minute in 0..20 {
+        let now = at(1000 + minute * 61_000);
+        assert_eq!(pool.on(Event::Died(Id(1), 1), now), [], "deaths that are far apart");
+        assert_eq!(pool.on(Event::Tick, now + at(100)).len(), 2);
+    }
+}
+
+#[test]
+fn survivors_of_a_death_are_retired_and_count() {
+    let mut pool = serving(7);
+    assert_eq!(pool.on(Event::Died(Id(1), 137), at(2000)), [Action::Open(Id(2))]);
+    pool.on(Event::Drained(Id(1)), at(2020));
+    assert_eq!(pool.on(Event::Tick, at(2110)), [], "seven survivors leave no room");
+    assert_eq!(pool.on(Event::Workers(Id(1), 3), at(2200)), [Action::Spawn { id: Id(2), workers: 3 }]);
+}
+
+/// Kernel and lsphp as they behave: queues, workers that finish, parents that die when they are asked to.
+#[derive(Debug, Default)]
+struct World {
+    now: Duration,
+    /// Generations that pid 1 has opened and not forgotten: those not retired have a listener.
+    listeners: BTreeMap<Id, bool>,
+    /// Where new connections go; `None`: the parking listener.
+    steered: Option<Id>,
+    parents: BTreeMap<Id, u32>,
+    workers: BTreeMap<Id, u32>,
+    overcommitted: bool,
+    ended: Option<Ending>,
+}
+
+impl World {
+    fn apply(&mut self, pool: &Pool, actions: Vec<Action>) {
+        for action in actions {
+            assert!(self.ended.is_none(), "nothing after the end");
+            match action {
+                Action::Open(id) => {
+                    self.listeners.insert(id, true);
+                    self.steered = Some(id);
+                }
+                Action::Park => self.steered = None,
+                Action::Spawn { id, workers } => {
+                    assert!(self.listeners[&id], "lsphp gets a listener that is open");
+                    assert!(self.parents.insert(id, workers).is_none(), "one lsphp a generation");
+                    assert!(workers >= MIN_WORKERS);
+                    self.check_memory(pool);
+                }
+                Action::Retire(id) => {
+                    self.listeners.insert(id, false);
+                    assert_ne!(self.steered, Some(id), "no new connection goes to one that leaves");
+                }
+                Action::Forget(id) => {
+                    self.listeners.remove(&id);
+                    assert!(!self.parents.contains_key(&id) && !self.workers.contains_key(&id), "it is gone");
+                }
+                Action::Overcommitted { .. } => self.overcommitted = true,
+                Action::Settled(_) => {}
+                Action::End(ending) => self.ended = Some(ending),
+            }
+        }
+        assert!(
+            self.listeners.values().filter(|open| **open).count() <= 2,
+            "two slots beside the parking one"
+        );
+        if !pool.is_stopping() && self.ended.is_none() {
+            let steered = self.steered.expect("never no listener while serving");
+            assert!(self.listeners[&steered]);
+        }
+    }
+
+    fn check_memory(&mut self, pool: &Pool) {
+        let held: u64 = pool.generations().iter().map(Generation::holds_mib).sum();
+        let together =
+            self.parents.len() + self.workers.keys().filter(|id| !self.parents.contains_key(id)).count();
+        if together > 1 && !std::mem::take(&mut self.overcommitted) {
+            assert!(held <= pool.size.budget_mib.max(FULL.budget_mib), "{held} MiB without a word");
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Happening {
+    Replace(u64),
+    Stop,
+    /// The nth lsphp dies of itself.
+    Death(usize),
+    /// The nth generation has this many more or fewer workers.
+    Work(usize, u32),
+    /// The nth queue is empty.
+    Drain(usize),
+    Leave(usize),
+    Pass(u64),
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let happening = prop_oneof![
+        3 => (512u64..4096).prop_map(Happening::Replace),
+        1 => Just(Happening::Stop),
+        1 => (0usize..4).prop_map(Happening::Death),
+        4 => (0usize..4, 0u32..16).prop_map(|(nth, workers)| Happening::Work(nth, workers)),
+        4 => (0usize..4).prop_map(Happening::Drain),
+        4 => (0usize..4).prop_map(Happening::Leave),
+        4 => (0u64..5000).prop_map(Happening::Pass),
+    ];
+    proptest::collection::vec(happening, 0..120)
+}
+
+fn size_for(budget_mib: u64) -> Size {
+    let workers = u32::try_from((budget_mib - 80) / 130).unwrap().max(MIN_WORKERS);
+    Size { workers, budget_mib, ..FULL }
+}
+
+/// The event that a happening is, if it can be in this world.
+fn event(world: &mut World, pool: &Pool, happening: &Happening) -> Option<Event> {
+    let nth = |nth: usize| pool.generations().get(nth).copied();
+    match *happening {
+        Happening::Replace(budget) => Some(Event::Replace(size_for(budget))),
+        Happening::Stop => Some(Event::Stop),
+        Happening::Death(n) => {
+            let id = nth(n)?.id;
+            world.parents.remove(&id)?;
+            Some(Event::Died(id, 137))
+        }
+        Happening::Work(n, workers) => {
+            let id = nth(n)?.id;
+            let most = match world.parents.get(&id) {
+                Some(ceiling) => *ceiling,
+                None => world.workers.get(&id).copied().unwrap_or(0),
+            };
+            set_workers(world, id, workers.min(most))
+        }
+        Happening::Drain(n) => Some(Event::Drained(nth(n)?.id)),
+        Happening::Leave(n) => {
+            let generation =
+                nth(n).filter(|generation| matches!(generation.state, State::Retiring { .. }))?;
+            if world.parents.remove(&generation.id).is_some() {
+                return Some(Event::Died(generation.id, 0));
+            }
+            set_workers(world, generation.id, 0)
+        }
+        Happening::Pass(ms) => {
+            world.now += Duration::from_millis(ms);
+            Some(Event::Tick)
+        }
+    }
+}
+
+fn set_workers(world: &mut World, id: Id, workers: u32) -> Option<Event> {
+    world.workers.insert(id, workers);
+    world.workers.retain(|_, workers| *workers > 0);
+    Some(Event::Workers(id, workers))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Memory, listeners and slots hold at every moment (see [`World::apply`]), and a stop always ends.
+    #[test]
+    fn whatever_happens(happenings in happenings()) {
+        let mut pool = Pool::new(FULL, PATIENCE);
+        let mut world = World::default();
+        let first = pool.on(Event::Replace(FULL), world.now);
+        world.apply(&pool, first);
+        for happening in &happenings {
+            if let Some(event) = event(&mut world, &pool, happening) {
+                let actions = pool.on(event, world.now);
+                world.apply(&pool, actions);
+            }
+            if world.ended.is_some() {
+                return Ok(());
+            }
+        }
+        let stopped = pool.on(Event::Stop, world.now);
+        world.apply(&pool, stopped);
+        while world.ended.is_none() {
+            world.now = pool.wakes_at(world.now).expect("a stop has a deadline");
+            let actions = pool.on(Event::Tick, world.now);
+            world.apply(&pool, actions);
+        }
+    }
+
+    /// Left alone, with lsphp behaving, a pool comes to rest as one generation of the size that was wanted last.
+    #[test]
+    fn it_comes_to_rest(budgets in proptest::collection::vec(512u64..4096, 1..6), gap in 0u64..3000) {
+        let mut pool = Pool::new(FULL, PATIENCE);
+        let mut world = World::default();
+        let first = pool.on(Event::Replace(FULL), world.now);
+        world.apply(&pool, first);
+        for budget in &budgets {
+            let actions = pool.on(Event::Replace(size_for(*budget)), world.now);
+            world.apply(&pool, actions);
+            world.now += Duration::from_millis(gap);
+        }
+        for _ in 0..400 {
+            for n in 0..pool.generations().len() {
+                for happening in [Happening::Drain(n), Happening::Leave(n), Happening::Leave(n)] {
+                    if let Some(event) = event(&mut world, &pool, &happening) {
+                        let actions = pool.on(event, world.now);
+                        world.apply(&pool, actions);
+                    }
+                }
+            }
+            world.now = pool.wakes_at(world.now).unwrap_or(world.now);
+            let actions = pool.on(Event::Tick, world.now);
+            world.apply(&pool, actions);
+        }
+        prop_assert!(!pool.is_replacing(), "{pool:?}");
+        let wanted = size_for(*budgets.last().unwrap());
+        prop_assert_eq!(pool.generations()[0].ceiling, wanted.workers);
+    }
+}

@@ -1,0 +1,180 @@
+//! One reload as pid 1 sees it: an lsphp to prove, then the word to let it take over.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tracing::warn;
+
+use super::control::{self, Answer, Request, Specification};
+use super::pid1::Supervisor;
+use super::pool::Event;
+
+/// How often it is looked whether memory has room for the lsphp to prove.
+const MEMORY_LOOKS: Duration = Duration::from_millis(50);
+
+/// How long a reload may take from its first word to its last: PHP may be slow, `reload` may be stopped.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How long a message that has begun to come in may take, and an answer to go out.
+const MESSAGE_TIME: Duration = Duration::from_millis(500);
+
+/// A reload in progress.
+#[derive(Debug)]
+pub struct Session {
+    stream: UnixStream,
+    specification: Specification,
+    began: Duration,
+    phase: Phase,
+    overcommitted_mib: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The lsphp to prove waits for memory, with the listener that it will get.
+    Waiting(OwnedFd),
+    Proving(Pid),
+    /// It was proven, and the pool was told.
+    Replacing,
+    Over,
+}
+
+impl AsFd for Session {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl Session {
+    pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
+        match self.phase {
+            Phase::Waiting(_) => Some(now + MEMORY_LOOKS),
+            Phase::Proving(_) | Phase::Replacing => Some(self.began + LONGEST),
+            Phase::Over => Some(now),
+        }
+    }
+
+    pub fn is_probe(&self, pid: Pid) -> bool {
+        matches!(self.phase, Phase::Proving(probe) if probe == pid)
+    }
+
+    pub fn probe_ended(&mut self, code: u8) {
+        self.end(&Answer::Refused(format!("the new lsphp ended with {code} before it was proven")));
+    }
+
+    pub fn is_overcommitted(&mut self, by_mib: u64) {
+        self.overcommitted_mib = by_mib;
+    }
+
+    /// The new lsphp runs on the listener that gets every new connection.
+    pub fn serves(&mut self, workers: u32) {
+        if matches!(self.phase, Phase::Replacing) {
+            self.end(&Answer::Serving { workers, overcommitted_mib: self.overcommitted_mib });
+        }
+    }
+
+    /// Says the last word. Who has left does not hear it, and need not.
+    fn end(&mut self, answer: &Answer) {
+        if let Phase::Proving(probe) = self.phase {
+            let _ = kill(probe, Signal::SIGKILL);
+        }
+        self.phase = Phase::Over;
+        self.say(answer);
+    }
+
+    fn say(&mut self, answer: &Answer) {
+        let _ = self.stream.set_write_timeout(Some(MESSAGE_TIME));
+        let _ = control::send(&mut self.stream, answer, None);
+    }
+
+    /// Whether the other side said something, or left.
+    fn is_readable(&self) -> bool {
+        let mut stream = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+        poll(&mut stream, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+}
+
+impl Supervisor<'_> {
+    pub(super) fn begin_session(&mut self, mut stream: UnixStream) {
+        let refused = if self.pool.is_stopping() {
+            Some("the container is stopping")
+        } else if self.session.is_some() {
+            Some("another reload is under way; try again when it is done")
+        } else {
+            None
+        };
+        if let Some(why) = refused {
+            let _ = control::send(&mut stream, &Answer::Refused(why.to_owned()), None);
+            return;
+        }
+        match control::receive_request(&stream, MESSAGE_TIME) {
+            Ok((Request::Prove(specification), Some(listener))) => {
+                let (began, phase) = (self.now(), Phase::Waiting(listener));
+                let specification = *specification;
+                self.session = Some(Session { stream, specification, began, phase, overcommitted_mib: 0 });
+            }
+            Ok(_) => warn!("a reload began with the wrong word and is refused"),
+            Err(cause) => warn!("reading what a reload wants: {cause}; it is refused"),
+        }
+    }
+
+    pub(super) fn go_on_with_session(&mut self) {
+        let Some(mut session) = self.session.take() else { return };
+        let event = self.go_on(&mut session);
+        self.session = Some(session).filter(|session| !matches!(session.phase, Phase::Over));
+        if let Some(event) = event {
+            self.happen(event);
+        }
+    }
+
+    fn go_on(&mut self, session: &mut Session) -> Option<Event> {
+        let now = self.now();
+        if now >= session.began + LONGEST {
+            session.end(&Answer::Refused("it took longer than a minute".to_owned()));
+        }
+        let readable = session.is_readable();
+        match std::mem::replace(&mut session.phase, Phase::Over) {
+            Phase::Waiting(listener) if !readable => session.phase = self.prove(session, listener, now),
+            Phase::Proving(probe) if readable => {
+                let said = control::receive_request(&session.stream, MESSAGE_TIME);
+                let _ = kill(probe, Signal::SIGKILL);
+                if let Ok((Request::Replace, None)) = said {
+                    session.phase = Phase::Replacing;
+                    self.specification = session.specification.clone();
+                    return Some(Event::Replace(self.specification.size));
+                }
+            }
+            // Nothing more is to be said: whoever speaks has left.
+            Phase::Waiting(_) | Phase::Over => {}
+            Phase::Replacing if readable => {}
+            phase => session.phase = phase,
+        }
+        None
+    }
+
+    /// Starts the lsphp to prove when memory has room for it, and when the grace is over in any case.
+    fn prove(&mut self, session: &mut Session, listener: OwnedFd, now: Duration) -> Phase {
+        let size = session.specification.size;
+        let held = self.held_mib();
+        if held + size.fixed_mib > size.budget_mib {
+            if now < session.began + session.specification.patience.grace {
+                return Phase::Waiting(listener);
+            }
+            let more = held + size.fixed_mib - size.budget_mib;
+            warn!("proving a new lsphp beside workers that are busy: up to {more} MiB more than the budget");
+        }
+        match self.generations.start_probe(&session.specification, listener) {
+            Ok(probe) => {
+                session.say(&Answer::Started);
+                Phase::Proving(probe)
+            }
+            Err(cause) => {
+                session.say(&Answer::Refused(cause.to_string()));
+                Phase::Over
+            }
+        }
+    }
+}
