@@ -102,7 +102,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The shape that the README documents.
+/// The shape that docs/health.md documents.
 #[derive(Serialize)]
 struct Json<'a> {
     healthy: bool,

@@ -1,6 +1,6 @@
 //! The panel's contract: every variable with its names, range, default and meaning, once.
 //!
-//! [`rows`] is what `--help` and the README show; a test compares them.
+//! [`rows`] is what `--help` and docs/variables.md show; a test compares them.
 
 use std::fmt::Display;
 

@@ -88,7 +88,7 @@ fn opcache_keeps_it_from_the_first_request_on() {
     assert!((3595..3605).contains(&older_by), "{older_by} s");
 }
 
-/// As Wordfence does it, with what the README says to do about it.
+/// As Wordfence does it, with what docs/deployment.md says to do about it.
 #[test]
 fn a_prepended_file_of_the_sites_own_takes_its_place() {
     const SEEN: &str = "<?php echo json_encode($_SERVER['DOCUMENT_ROOT']);";

@@ -5,11 +5,11 @@ mod support;
 
 mod command_line;
 mod compose;
+mod documents;
 mod entrypoint;
 mod images;
 mod kubernetes;
 mod pool;
-mod readme;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
