@@ -158,6 +158,9 @@ fn milliseconds(time: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use serde_json::json;
 
     use super::*;
@@ -224,5 +227,24 @@ mod tests {
         let json = serde_json::to_value(unhealthy(Reason::Stopped { pid: 1 }, Findings::default())).unwrap();
         assert_eq!((&json["healthy"], &json["reason"]), (&json!(false), &json!("stopped")));
         assert_eq!((&json["pid"], &json["oom_kills"]), (&json!(null), &json!(null)));
+    }
+
+    /// The names in an object and in the objects in it.
+    fn names(value: &serde_json::Value) -> BTreeSet<String> {
+        let members = value.as_object().into_iter().flatten();
+        members.flat_map(|(name, value)| names(value).into_iter().chain([name.clone()])).collect()
+    }
+
+    #[test]
+    fn the_page_about_health_shows_every_field_and_no_other() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/health.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let example = page
+            .lines()
+            .skip_while(|line| !line.starts_with("    {\"healthy\""))
+            .take_while(|line| !line.is_empty());
+        let example = serde_json::from_str(&example.collect::<String>()).unwrap();
+        let report = serde_json::to_value(healthy(in_trouble())).unwrap();
+        assert_eq!(names(&example), names(&report), "edit docs/health.md: its example of JSON");
     }
 }

@@ -95,6 +95,19 @@ fn paths(path: &str, value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
+/// The table that is published to customers is what plans say.
+#[test]
+fn workers_for_a_memory_limit() {
+    for row in table("docs/panels.md", "| memory limit | workers |") {
+        let limit = cell(&row, 0);
+        let site = [("user", "alice"), ("uid", "61045")];
+        let plan = text(run(binary(["plan", "--format", "json", "--memory", &limit]).envs(site)));
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        let planned = plan["workers"]["value"].to_string();
+        assert_eq!(cell(&row, 1), planned, "edit docs/panels.md: the workers of {limit}");
+    }
+}
+
 /// What a newcomer is told to type or to read is there.
 #[test]
 fn the_paths_that_they_name_exist() {
