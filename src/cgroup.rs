@@ -27,6 +27,9 @@ pub struct Limits {
     pub memory: Option<MemoryLimit>,
     /// Limits that were found but are looser, tightest first.
     pub lost: Vec<MemoryLimit>,
+    /// What is above the machine's memory and so limits nothing, smallest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub above_machine: Vec<MemoryLimit>,
     /// The machine's memory in bytes, `MemTotal` of `/proc/meminfo`.
     pub mem_total: Option<u64>,
     /// The tightest limit on the number of processes and threads; `None`: unlimited.
@@ -64,8 +67,9 @@ pub fn detect(root: &Path) -> Limits {
         Some(hierarchy) => memory::limits(&mut files, hierarchy),
         None => Vec::new(),
     };
-    found.retain(|limit| memory::is_a_limit(limit.bytes, mem_total));
     found.sort_by_key(|limit| limit.bytes);
+    let above_machine =
+        found.split_off(found.partition_point(|limit| memory::is_a_limit(limit.bytes, mem_total)));
     let mut found = found.into_iter();
     let memory = found.next();
     let lost = found.collect();
@@ -75,7 +79,7 @@ pub fn detect(root: &Path) -> Limits {
         forks_refused: hierarchies.pids.as_ref().and_then(pids::events_file),
     };
     let pids = hierarchies.pids.and_then(|hierarchy| pids::limit(&mut files, &hierarchy));
-    Limits { memory, lost, mem_total, pids, event_files, warnings: files.into_warnings() }
+    Limits { memory, lost, above_machine, mem_total, pids, event_files, warnings: files.into_warnings() }
 }
 
 /// The files that count what went wrong in this process's own cgroup, relative to the root. Where

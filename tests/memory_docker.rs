@@ -40,7 +40,8 @@ fn every_tier_gets_its_workers() {
         let plan = plan(&["--memory", &format!("{mib}m")]);
         assert_eq!(plan["memory"]["limit_mib"], json!(mib));
         assert!(source(&plan).starts_with(&format!("{mib} MiB from {file}")), "{}", source(&plan));
-        assert_eq!(plan["memory"]["lost"], json!([]));
+        let lost = plan["memory"]["lost"].as_array().unwrap();
+        assert!(lost.iter().all(|lost| lost.as_str().unwrap().ends_with("so no limit")), "{lost:?}");
         assert_eq!(plan["workers"]["value"], json!(workers), "at {mib} MiB");
         assert_eq!(warnings(&plan).iter().any(|warning| warning.contains("overcommitted")), mib == 256);
     }
@@ -65,9 +66,22 @@ fn without_a_limit_the_host_is_not_the_measure() {
 }
 
 #[test]
-fn a_limit_above_the_machines_memory_is_none() {
+fn a_limit_above_the_machines_memory_is_none_and_listed() {
     let plan = plan(&["--memory", "64t"]);
     assert_eq!(plan["memory"]["limit_mib"], Value::Null);
+    let lost = plan["memory"]["lost"][0].as_str().unwrap();
+    assert!(lost.starts_with("67108864 MiB from cgroup ") && lost.ends_with("so no limit"), "{lost}");
+}
+
+/// lxcfs (LXC, Incus, Docker with it) and gVisor show the container's limit as the machine's memory.
+#[test]
+fn a_limit_equal_to_the_machines_memory_counts() {
+    let meminfo = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(meminfo.path(), "MemTotal:        1048576 kB\nMemFree:          900000 kB\n").unwrap();
+    let mount = format!("{}:/proc/meminfo:ro", meminfo.path().display());
+    let plan = plan(&["--memory", "1g", "-v", &mount]);
+    assert_eq!(plan["memory"]["limit_mib"], json!(1024));
+    assert_eq!(plan["workers"]["value"], json!(7));
 }
 
 #[test]

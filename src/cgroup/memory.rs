@@ -10,10 +10,11 @@ use super::hierarchy::{Directory, Hierarchy, Version};
 /// `MemTotal`; every page size's v1 sentinel for "unlimited" lies far above.
 const MORE_THAN_ANY_MACHINE: u64 = 1 << 52;
 
-/// Whether `bytes` limits anything. At or above the machine's memory it does not, which is also how
-/// v1 spells "unlimited": as a number that depends on the page size.
+/// Whether `bytes` limits anything. Above the machine's memory it does not, which is also how v1 spells
+/// "unlimited": as a number that depends on the page size. What is equal to it does: lxcfs and gVisor show
+/// the limit as the machine's memory.
 pub(super) fn is_a_limit(bytes: u64, mem_total: Option<u64>) -> bool {
-    bytes < mem_total.unwrap_or(MORE_THAN_ANY_MACHINE)
+    bytes <= mem_total.unwrap_or(MORE_THAN_ANY_MACHINE)
 }
 
 /// The machine's memory in bytes.
@@ -134,8 +135,8 @@ mod tests {
                 assert!(!is_a_limit(sentinel, mem_total), "{page} {mem_total:?}");
             }
         }
-        assert!(!is_a_limit(1 << 30, Some(1 << 30)));
-        assert!(is_a_limit((1 << 30) - 1, Some(1 << 30)));
+        assert!(!is_a_limit((1 << 30) + 1, Some(1 << 30)));
+        assert!(is_a_limit(1 << 30, Some(1 << 30)), "lxcfs");
         assert!(is_a_limit(1 << 40, None));
     }
 

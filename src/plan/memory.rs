@@ -77,13 +77,21 @@ fn warn_when_above(limit_mib: Option<u64>, budget_mib: u32, source: &str, warnin
     }
 }
 
-/// Every limit that was found, tightest first.
+/// Every limit that was found, tightest first, and what is none.
 fn found(limits: &Limits) -> Vec<String> {
-    limits.memory.iter().chain(&limits.lost).map(described).collect()
+    limits.memory.iter().map(described).chain(looser(limits)).collect()
 }
 
 fn looser(limits: &Limits) -> Vec<String> {
-    limits.lost.iter().map(described).collect()
+    let machine = limits.mem_total.map_or_else(
+        || "any machine's memory".to_owned(),
+        |bytes| format!("the machine's {} MiB", bytes / MIB),
+    );
+    let above = limits
+        .above_machine
+        .iter()
+        .map(|limit| format!("{}: above {machine}, so no limit", described(limit)));
+    limits.lost.iter().map(described).chain(above).collect()
 }
 
 fn described(limit: &crate::cgroup::MemoryLimit) -> String {
