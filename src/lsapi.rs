@@ -1,10 +1,9 @@
 //! The LSAPI protocol: packets as bytes in and bytes out, and a small blocking client.
 //!
-//! One connection carries one request at a time and stays open between requests. Every packet
+//! One connection carries one request at a time. Every packet
 //! starts with eight bytes ([`packet`]); a request is one BEGIN_REQUEST packet ([`request`])
 //! followed by its body as plain bytes; the answer is a run of packets ([`response`]).
-//! These three touch no socket. [`client`] keeps a [`connection`] to an address and replaces it when a
-//! worker leaves.
+//! These three touch no socket. [`send`] is a request over a [`connection`] of its own.
 //!
 //! LSAPI has no authentication: whoever reaches the port can run any script as the site user.
 
@@ -17,7 +16,7 @@ pub mod request;
 pub mod response;
 
 pub use body::Body;
-pub use client::{Client, Response};
+pub use client::send;
 pub use connection::{Deadline, Receiver};
 pub use error::Error;
 pub use request::Request;

@@ -5,7 +5,7 @@ mod target;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -17,9 +17,8 @@ use clap::Args;
 use crate::address::Address;
 use crate::decision;
 use crate::exit::Exit;
-use crate::lsapi::body::Source;
 use crate::lsapi::request::Pair;
-use crate::lsapi::{Body, Client, Deadline, Error, Request};
+use crate::lsapi::{self, Body, Deadline, Error, Request};
 use crate::running::RunRecord;
 use crate::settings::StartedAs;
 use crate::settings::identity::User;
@@ -84,12 +83,7 @@ pub fn run(arguments: &RequestArgs) -> Exit {
     };
     let sent = open_body(arguments.data.as_deref()).and_then(|mut data| {
         let mut output = Output::new(!arguments.body_only)?;
-        Ok(Client::new(address).send(
-            &request,
-            data.as_body(),
-            Deadline::after(arguments.timeout),
-            &mut output,
-        )?)
+        Ok(lsapi::send(&address, &request, data.as_body(), Deadline::after(arguments.timeout), &mut output)?)
     });
     match sent {
         Ok(()) => Exit::Success,
@@ -169,11 +163,11 @@ fn split(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     Some((text.get(..position)?, text.get(position + 1..)?))
 }
 
-/// The body, held for as long as the request may have to be sent again.
+/// The body, held while it is sent.
 enum Data {
     None,
     Bytes(Vec<u8>),
-    File { reader: Box<dyn Source>, length: u64 },
+    File { reader: Box<dyn BufRead>, length: u64 },
 }
 
 impl Data {

@@ -8,7 +8,7 @@ use super::report::Answer;
 use crate::address::Address;
 use crate::lsapi::connection::Connection;
 use crate::lsapi::response::Head;
-use crate::lsapi::{Body, Client, Deadline, Receiver, Request};
+use crate::lsapi::{self, Body, Deadline, Receiver, Request};
 use crate::plan::{PING_SCRIPT, RUNTIME_DIRECTORY};
 
 /// What the ping script prints before PHP's version.
@@ -28,7 +28,7 @@ pub(super) fn connect(listen: &Address, deadline: Deadline) -> Result<Duration, 
 pub fn ask(listen: &Address, deadline: Deadline) -> Result<Answer, Reason> {
     let start = Instant::now();
     let mut said = Said::default();
-    let sent = Client::new(listen.clone()).send(&request(), Body::None, deadline, &mut said);
+    let sent = lsapi::send(listen, &request(), Body::None, deadline, &mut said);
     sent.map_err(|error| Reason::NoAnswer(error.to_string()))?;
     match php_version(&said.body) {
         Some(php) if said.status == 200 => {

@@ -1,10 +1,6 @@
 //! What follows a request: bytes from memory or from a reader.
 
-use std::io::{self, BufRead, Seek, SeekFrom};
-
-/// A body that is read while it is sent, and read again if a worker leaves before it has begun.
-pub trait Source: BufRead + Seek {}
-impl<T: BufRead + Seek> Source for T {}
+use std::io::{self, BufRead};
 
 /// What follows a request.
 pub enum Body<'a> {
@@ -13,7 +9,7 @@ pub enum Body<'a> {
     Bytes(&'a [u8]),
     /// `length` bytes, from where `source` stands.
     Reader {
-        source: &'a mut dyn Source,
+        source: &'a mut dyn BufRead,
         length: u64,
     },
 }
@@ -54,16 +50,6 @@ impl Body<'_> {
     pub(super) fn consume(&mut self, length: usize) {
         if let Body::Reader { source, .. } = self {
             source.consume(length);
-        }
-    }
-
-    pub(super) fn go_back(&mut self, sent: u64) -> io::Result<()> {
-        match self {
-            Body::Reader { source, .. } if sent > 0 => {
-                let back = i64::try_from(sent).map_err(io::Error::other)?;
-                source.seek(SeekFrom::Current(-back)).map(drop)
-            }
-            _ => Ok(()),
         }
     }
 }

@@ -47,22 +47,12 @@ pub trait Receiver {
     fn stderr(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// How an exchange ended that did not fail.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A complete answer.
-    Answered,
-    /// The worker left without having read the request; `body` stands where it stood.
-    NotTaken,
-}
-
 /// An open connection.
 #[derive(Debug)]
 pub struct Connection {
     socket: OwnedFd,
     address: Address,
     decoder: Decoder,
-    is_reusable: bool,
 }
 
 impl Connection {
@@ -83,48 +73,27 @@ impl Connection {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => late(),
             _ => Error::Connect { address: address.clone(), cause },
         })?;
-        Ok(Connection { socket, address, decoder: Decoder::default(), is_reusable: true })
-    }
-
-    /// Whether another request can be sent after this one.
-    pub fn is_reusable(&self) -> bool {
-        self.is_reusable
+        Ok(Connection { socket, address, decoder: Decoder::default() })
     }
 
     /// Sends a BEGIN_REQUEST packet and its body while it takes the answer.
     ///
     /// The deadline covers the other side, not `body` and `receiver`: they must not block.
     pub fn exchange(
-        &mut self,
+        mut self,
         packet: &[u8],
         body: &mut Body<'_>,
         deadline: Deadline,
         receiver: &mut dyn Receiver,
-    ) -> Result<Outcome, Error> {
-        self.is_reusable = false;
+    ) -> Result<(), Error> {
         let mut outgoing = Outgoing { packet, body, packet_sent: 0, body_sent: 0, state: Sending::Possible };
-        let mut progress = Progress::None;
         loop {
             while outgoing.state == Sending::Possible {
                 self.time_left(Step::Send, deadline)?;
                 self.send_some(&mut outgoing)?;
             }
-            if !self.wait(&mut outgoing, deadline)? {
-                continue;
-            }
-            let is_open = self.receive(&mut progress, receiver)?;
-            match progress {
-                Progress::Complete => {
-                    // Bytes after the end are CONN_CLOSE, or a peer that cannot be trusted.
-                    self.is_reusable = outgoing.state == Sending::Done && !self.decoder.has_rest();
-                    return Ok(Outcome::Answered);
-                }
-                Progress::None if !is_open => {
-                    outgoing.body.go_back(outgoing.body_sent).map_err(Error::Body)?;
-                    return Ok(Outcome::NotTaken);
-                }
-                Progress::Begun if !is_open => return Err(Error::Closed { address: self.address.clone() }),
-                Progress::None | Progress::Begun => {}
+            if self.wait(&mut outgoing, deadline)? && self.receive(receiver)? {
+                return Ok(());
             }
         }
     }
@@ -165,32 +134,28 @@ impl Connection {
         Ok(ready.intersects(!PollFlags::POLLOUT))
     }
 
-    /// One receive, and all the events that it completes; false when the other side has closed.
-    fn receive(&mut self, progress: &mut Progress, receiver: &mut dyn Receiver) -> Result<bool, Error> {
+    /// One receive, and all the events that it completes; true when the answer is complete.
+    fn receive(&mut self, receiver: &mut dyn Receiver) -> Result<bool, Error> {
+        let closed = || Error::Closed { address: self.address.clone() };
         match recv(self.socket.as_raw_fd(), self.decoder.space(), MsgFlags::MSG_DONTWAIT) {
-            Ok(0) | Err(Errno::ECONNRESET) => return Ok(false),
+            Ok(0) | Err(Errno::ECONNRESET) => return Err(closed()),
             Ok(length) => self.decoder.filled(length),
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(true),
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(false),
             Err(errno) => return Err(self.broken(Step::Answer, errno)),
         }
         let broken = |cause| Error::Answer { address: self.address.clone(), cause };
         while let Some(event) = self.decoder.next().map_err(broken)? {
             match event {
-                Event::WorkerPid(_) => continue,
-                Event::Closing => return Ok(false),
-                Event::End => {
-                    *progress = Progress::Complete;
-                    return Ok(true);
-                }
-                Event::Received => Ok(()),
+                Event::Closing => return Err(closed()),
+                Event::End => return Ok(true),
+                Event::WorkerPid(_) | Event::Received => Ok(()),
                 Event::Head(head) => receiver.head(&head),
                 Event::Body(bytes) => receiver.body(bytes),
                 Event::Stderr(bytes) => receiver.stderr(bytes),
             }
             .map_err(Error::Output)?;
-            *progress = Progress::Begun;
         }
-        Ok(true)
+        Ok(false)
     }
 
     fn time_left(&self, step: Step, deadline: Deadline) -> Result<Duration, Error> {
@@ -204,15 +169,6 @@ impl Connection {
     fn broken(&self, step: Step, errno: Errno) -> Error {
         Error::Broken { step, address: self.address.clone(), cause: errno.into() }
     }
-}
-
-/// How far the answer is.
-enum Progress {
-    /// No sign that the worker has read the request. On a kept connection there is one before the
-    /// script runs, REQ_RECEIVED, unless LSAPI_ACCEPT_NOTIFY is set for lsphp.
-    None,
-    Begun,
-    Complete,
 }
 
 #[derive(PartialEq, Eq)]

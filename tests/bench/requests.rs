@@ -1,26 +1,25 @@
-//! Requests over one connection, by the library's client and by the least that could do it.
+//! Requests over one connection, by the least that could make them.
 //!
-//!     requests client|minimal ADDRESS[,ADDRESS...] SCRIPT COUNT
+//!     requests ADDRESS[,ADDRESS...] SCRIPT COUNT
 //!
 //! Prints nanoseconds a request, a line an address, after COUNT requests rounded up to hundreds; with a
 //! COUNT of 0 one request and its body, as `cac-lsphp request` does.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use cac_lsphp::address::Address;
-use cac_lsphp::lsapi::{Body, Client, Deadline, Request};
+use cac_lsphp::lsapi::Request;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let [who, address, script, count] = arguments.as_slice() else {
-        println!("usage: requests client|minimal ADDRESS SCRIPT COUNT");
+    let [address, script, count] = arguments.as_slice() else {
+        println!("usage: requests ADDRESS SCRIPT COUNT");
         return;
     };
     let count: usize = count.parse().expect("COUNT is a number");
     let mut senders: Vec<Sender<'_>> =
-        address.split(',').map(|address| sender(who, address, script)).collect();
+        address.split(',').map(|address| Box::new(minimal(address, script)) as _).collect();
     if count == 0 {
         let bodies = senders.iter_mut().flat_map(|send| send());
         io::stdout().write_all(&bodies.collect::<Vec<u8>>()).expect("stdout is open");
@@ -32,13 +31,6 @@ fn main() {
 }
 
 type Sender<'a> = Box<dyn FnMut() -> Vec<u8> + 'a>;
-
-fn sender<'a>(who: &str, address: &'a str, script: &'a str) -> Sender<'a> {
-    match who {
-        "client" => Box::new(client(address, script)),
-        _ => Box::new(minimal(address, script)),
-    }
-}
 
 /// Nanoseconds a request, each sender's median of blocks of requests. They take turns block by block,
 /// so that a noisy machine is noisy for all of them.
@@ -68,15 +60,6 @@ fn request(script: &str) -> Request {
     let root = script.trim_end_matches("/bench.php");
     request.environment.push(("DOCUMENT_ROOT".into(), root.into()));
     request
-}
-
-fn client(address: &str, script: &str) -> impl FnMut() -> Vec<u8> {
-    let mut client = Client::new(address.parse::<Address>().expect("an address"));
-    let request = request(script);
-    move || {
-        let deadline = Deadline::after(Duration::from_secs(30));
-        client.fetch(&request, Body::None, deadline).expect("an answer").body
-    }
 }
 
 /// A packet that is ready, one write, and reads until RESP_END: nothing is checked.

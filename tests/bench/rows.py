@@ -5,7 +5,6 @@ import resource
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -158,26 +157,14 @@ def plan(binary):
 def requests(binary, bench):
     costs = in_turns({
         'ours': ([binary, 'request', PAGE], SITE),
-        'minimal': ([bench, 'minimal', '127.0.0.1:9000', PAGE, '0'], SITE),
+        'minimal': ([bench, '127.0.0.1:9000', PAGE, '0'], SITE),
     }, RUNS)
     row('request, wall', 'minimal loop, once', costs['ours'].wall, costs['minimal'].wall, 'ms', 1.3)
-    client, minimal = compared((bench, 'client', 9000), (bench, 'minimal', 9000), 10_000, 5)
-    row('request in one connection', 'minimal loop', client, minimal, 'µs', 1.3)
 
 
-def compared(ours, theirs, count, turns):
-    """Medians in microseconds a request, in turns."""
-    samples = {ours: [], theirs: []}
-    for _ in range(turns):
-        for key in (ours, theirs):
-            bench, who, port = key
-            samples[key].extend(microseconds(bench, who, [port], count))
-    return statistics.median(samples[ours]), statistics.median(samples[theirs])
-
-
-def microseconds(bench, who, ports, count):
+def microseconds(bench, ports, count):
     """A request's median at each port, the ports in turns."""
-    argv = [bench, who, ','.join(f'127.0.0.1:{port}' for port in ports), PAGE, str(count)]
+    argv = [bench, ','.join(f'127.0.0.1:{port}' for port in ports), PAGE, str(count)]
     return [int(line) / 1e3 for line in subprocess.run(argv, check=True, capture_output=True).stdout.split()]
 
 
@@ -193,7 +180,7 @@ def normaliser(bench, ini):
     serve_with([*bare, prepended('nothing', '')], 9003)
     serve_with([*bare, prepended('server', "<?php (static function (): void { $_SERVER['DOCUMENT_ROOT'] ?? ''; })();")], 9004)
     time.sleep(3)  # opcache takes no file younger than 2 s
-    without, with_it, nothing, server = microseconds(bench, 'minimal', range(9001, 9005), 50_000)
+    without, with_it, nothing, server = microseconds(bench, range(9001, 9005), 50_000)
     os.sched_setaffinity(0, processors)
     row('normaliser a request', 'its budget of 20 µs', max(with_it - without, 0), 20, 'µs', 1)
     row('an empty page, normalised', 'without the normaliser', with_it, without, 'µs', 1.02, instead=(

@@ -1,19 +1,22 @@
 //! Random requests through real PHP: what `$_SERVER` and `php://input` say must be what was sent,
 //! and what PHP answers must be what arrives.
 
+#[path = "../support/client.rs"]
+mod client;
+
 mod case;
 mod echo;
 mod real_lsphp;
 
-use std::cell::RefCell;
 use std::process::Command;
 use std::time::Duration;
 
-use cac_lsphp::lsapi::{Body, Client, Deadline, Response};
+use cac_lsphp::lsapi::{self, Body, Deadline};
 use proptest::prelude::*;
 use proptest::test_runner::{TestError, TestRunner};
 
 use case::{Case, case};
+use client::Response;
 use echo::Echo;
 use real_lsphp::RealLsphp;
 
@@ -45,15 +48,14 @@ fn readable(value: Option<&Vec<u8>>) -> Option<String> {
 
 fn run(lsphp: &RealLsphp, cases: u32) {
     let script = lsphp.script("echo.php", echo::SCRIPT);
-    let client = RefCell::new(Client::new(lsphp.address().parse().unwrap()));
+    let address = lsphp.address().parse().unwrap();
     let config =
         ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: None, ..Default::default() };
     let outcome = TestRunner::new(config).run(&case(), |case| {
         let body = case.body();
         let body = body.as_deref().map_or(Body::None, Body::Bytes);
-        let response = client
-            .borrow_mut()
-            .fetch(&case.request(&script), body, Deadline::after(Duration::from_secs(60)))
+        let (request, mut response) = (case.request(&script), Response::default());
+        lsapi::send(&address, &request, body, Deadline::after(Duration::from_secs(60)), &mut response)
             .map_err(|error| TestCaseError::fail(error.to_string()))?;
         check(&case, &script, &response)
     });
@@ -64,7 +66,7 @@ fn run(lsphp: &RealLsphp, cases: u32) {
     }
 }
 
-/// Workers leave after 100 requests, so the client has to follow them.
+/// Workers leave after 100 requests, in between.
 #[test]
 fn a_thousand_random_requests_come_back_as_sent() {
     run(&RealLsphp::start("127.0.0.1", &[("PHP_LSAPI_MAX_REQUESTS", "100")]), 1000);

@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use cac_lsphp::lsapi::{Body, Client, Deadline};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Site, UID, as_front_end, docker, made, parse, text};
+use crate::support::{Client, Site, UID, as_front_end, docker, made, parse, text};
 use crate::{lines, repository, run};
 
 const IMAGE: &str = "image: cac-lsphp:php83";
@@ -249,7 +248,7 @@ fn answers_as_in_docker(podman: &Podman) {
     let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     let address = text(podman.run(&["inspect", "--format", format, pod.trim()]));
     let mut client = Client::new(format!("{}:9000", address.trim()).parse().unwrap());
-    let page = client.fetch(&as_front_end("same.php"), Body::None, Deadline::after(Duration::from_secs(60)));
+    let page = client.fetch(&as_front_end("same.php"), None, Duration::from_secs(60));
     assert_eq!(parse(&page.unwrap()), in_docker.json("same.php"));
 
     let plan = |output: Output| {

@@ -6,6 +6,8 @@
 //! It knows what the examples use and no more: virtual hosts by name, static files, index files, PHP
 //! through external applications of type lsapi, and WordPress's fallback to index.php.
 
+#[path = "../support/client.rs"]
+mod client;
 mod config;
 mod site;
 

@@ -6,9 +6,10 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use cac_lsphp::address::Address;
-use cac_lsphp::lsapi::{self, Body, Client, Deadline};
+use cac_lsphp::lsapi;
 use tiny_http::Request;
 
+use crate::client::Client;
 use crate::{Answer, header};
 
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -120,8 +121,8 @@ impl ExternalApplication {
 
     fn answer(&self, request: &lsapi::Request, body: &[u8]) -> Answer {
         let mut client = self.take();
-        let body = if body.is_empty() { Body::None } else { Body::Bytes(body) };
-        let result = client.fetch(request, body, Deadline::after(DEADLINE));
+        let body = (!body.is_empty()).then_some(body);
+        let result = client.fetch(request, body, DEADLINE);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
         self.returned.notify_one();
         match result {
@@ -130,7 +131,7 @@ impl ExternalApplication {
                 Answer { status: response.status, headers: headers.collect(), body: response.body }
             }
             Err(error) => {
-                eprintln!("{error}");
+                eprintln!("request to lsphp: {error}");
                 Answer::text(503, "the site does not answer\n")
             }
         }

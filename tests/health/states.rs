@@ -75,14 +75,11 @@ fn a_full_backlog_is_healthy_and_saturated() {
         .start();
     let address = format!("{}:9000", site.inspect("{{.NetworkSettings.IPAddress}}")).parse().unwrap();
     thread::scope(|scope| {
-        let asking = || match site.client().fetch(
-            &crate::support::as_front_end("busy.php"),
-            cac_lsphp::lsapi::Body::None,
-            Deadline::after(4 * PATIENCE),
-        ) {
-            Ok(response) => response.body,
-            Err(error) => error.to_string().into_bytes(),
-        };
+        let asking =
+            || match site.client().fetch(&crate::support::as_front_end("busy.php"), None, 4 * PATIENCE) {
+                Ok(response) => response.body,
+                Err(error) => error.to_string().into_bytes(),
+            };
         let busy: Vec<_> = (0..2).map(|_| scope.spawn(asking)).collect();
         expect(&site, "healthy", "healthy: lsphp 1, 2 workers of 2, queue 0 of 10");
 
@@ -203,9 +200,8 @@ fn a_worker_killed_for_lack_of_memory_is_counted() {
     expect(&site, "healthy", "queue 0 of 10");
     let (_, before) = docker_says(&site);
     assert!(!before.contains("OOM"), "{before}");
-    let deadline = Deadline::after(PATIENCE);
     let request = crate::support::as_front_end("eat.php");
-    let eaten = site.client().fetch(&request, cac_lsphp::lsapi::Body::None, deadline);
+    let eaten = site.client().fetch(&request, None, PATIENCE);
     assert!(eaten.is_err(), "{eaten:?}");
     expect(&site, "healthy", ", OOM kills 1");
     let said = deep(&site);
@@ -218,9 +214,8 @@ fn forks_that_pids_max_refuses_are_counted() {
     expect(&site, "healthy", "queue 0 of 10");
     // Docker cannot start a check while nothing can fork, so the limit is only there for one request.
     text(docker(["update", "--pids-limit", "1", &site.name]));
-    let deadline = Deadline::after(Duration::from_secs(5));
     let request = crate::support::as_front_end("page.php");
-    let refused = site.client().fetch(&request, cac_lsphp::lsapi::Body::None, deadline);
+    let refused = site.client().fetch(&request, None, Duration::from_secs(5));
     text(docker(["update", "--pids-limit", "100", &site.name]));
     assert!(refused.is_err(), "{refused:?}");
     expect(&site, "healthy", ", forks refused by pids.max ");

@@ -26,7 +26,6 @@ pub enum Act {
     Dribble(Vec<u8>, Duration),
     /// Write an answer that does not end, as fast as it is taken.
     Endless,
-    Sleep(Duration),
     /// Do nothing more, and keep the connection open.
     Hold,
     Close,
@@ -42,18 +41,13 @@ pub struct FakeLsphp {
 impl FakeLsphp {
     /// Accepts one connection.
     pub fn new(acts: impl IntoIterator<Item = Act>) -> Self {
-        Self::with_connections([acts.into_iter().collect()])
-    }
-
-    /// Accepts as many connections as there are lists, one after the other.
-    pub fn with_connections<const N: usize>(connections: [Vec<Act>; N]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let requests = Requests::default();
         let seen = Arc::clone(&requests);
+        let acts: Vec<Act> = acts.into_iter().collect();
         std::thread::spawn(move || {
-            for acts in connections {
-                let Ok((stream, _)) = listener.accept() else { return };
+            if let Ok((stream, _)) = listener.accept() {
                 serve(stream, acts, &seen);
             }
         });
@@ -92,10 +86,6 @@ fn serve(mut stream: TcpStream, acts: Vec<Act>, seen: &Requests) {
                     sent = stream.write_all(&packets);
                 }
                 sent
-            }
-            Act::Sleep(pause) => {
-                std::thread::sleep(pause);
-                Ok(())
             }
             Act::Hold => {
                 // Until the client gives up; a read would make room for more of the body.

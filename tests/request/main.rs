@@ -2,6 +2,8 @@
 
 #[path = "../support/begin_request.rs"]
 mod begin_request;
+#[path = "../support/client.rs"]
+mod client;
 
 mod answers;
 mod arguments;

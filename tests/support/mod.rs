@@ -2,6 +2,8 @@
 //! It and its home are gone when it is dropped.
 #![allow(dead_code)] // each test binary uses a part of this
 
+pub mod client;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +13,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use cac_lsphp::address::Address;
-use cac_lsphp::lsapi::{Body, Client, Deadline, Request, Response};
+use cac_lsphp::lsapi::Request;
 use tempfile::TempDir;
+
+pub use client::{Client, Response};
 
 pub const UID: u32 = 61045;
 /// The home as the front end sees it.
@@ -182,7 +186,7 @@ impl Running {
     /// The same over a connection that stays open.
     pub fn fetch(&self, client: &mut Client, page: &str) -> Response {
         let request = as_front_end(page);
-        let response = client.fetch(&request, Body::None, Deadline::after(PATIENCE));
+        let response = client.fetch(&request, None, PATIENCE);
         response.unwrap_or_else(|error| panic!("GET {page}: {error}\n{}", self.logs()))
     }
 
