@@ -5,8 +5,10 @@ mod support;
 
 mod home;
 mod image;
+mod memory;
 mod normaliser;
 mod page;
+mod plan;
 mod pool;
 mod process;
 mod refusals;

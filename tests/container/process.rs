@@ -2,16 +2,11 @@
 
 use std::fs;
 
-use crate::support::{Running, Site, UID};
+use crate::support::{Running, Site, UID, status_field};
 
 fn status(site: &Running, field: &str) -> String {
     let status = fs::read_to_string(site.proc("status")).unwrap();
-    field_of(&status, field)
-}
-
-fn field_of(status: &str, field: &str) -> String {
-    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    value.unwrap_or_else(|| panic!("no {field} in {status}")).split_whitespace().collect::<Vec<_>>().join(" ")
+    status_field(&status, field)
 }
 
 #[test]
@@ -77,7 +72,7 @@ fn nothing_of_a_hostile_start_is_inherited() {
         ("CapBnd", "0000000000000000"),
         ("fd0", "/dev/null"),
     ] {
-        assert_eq!(field_of(told, field), expected, "{field}");
+        assert_eq!(status_field(told, field), expected, "{field}");
     }
     // 10 is the shell's own, for the script.
     let mut descriptors: Vec<_> =

@@ -5,12 +5,11 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{docker, made, text};
+use crate::support::{ADDRESS, docker, made, text, wait_until};
 use crate::{lines, repository, run};
 
 const SITES: [(&str, u32, &str); 2] = [("alice", 61045, "example.com"), ("bob", 61046, "example.org")];
@@ -91,23 +90,18 @@ impl Project {
     }
 
     fn address(&self, service: &str) -> String {
-        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        text(docker(["inspect", "--format", format, &self.container(service)])).trim().to_owned()
+        text(docker(["inspect", "--format", ADDRESS, &self.container(service)])).trim().to_owned()
     }
 
     /// Asked through Docker's own health check, which the example inherits from the image.
     pub fn wait_until_healthy(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
         for (user, ..) in SITES {
             let container = self.container(user);
-            loop {
+            wait_until(|| {
                 let check = docker(["exec", &container, "cac-lsphp", "healthcheck", "--deep"]);
-                if check.status.success() {
-                    break;
-                }
-                assert!(Instant::now() < deadline, "{}\n{}", lines(&check), lines(&self.compose(&["logs"])));
-                std::thread::sleep(Duration::from_millis(100));
-            }
+                let logs = || lines(&self.compose(&["logs"]));
+                if check.status.success() { Ok(()) } else { Err(format!("{}\n{}", lines(&check), logs())) }
+            });
         }
     }
 
@@ -116,7 +110,7 @@ impl Project {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let host = format!("Host: {domain}");
         let mut curl = Command::new("curl");
-        curl.args(["-sS", "--max-time", "20", "-w", "\n%{http_code}", "-H", &host, &url]).args(arguments);
+        curl.args(["-sS", "--max-time", "60", "-w", "\n%{http_code}", "-H", &host, &url]).args(arguments);
         let output = text(run(&mut curl));
         let (body, status) = output.rsplit_once('\n').unwrap();
         (status.parse().unwrap(), body.to_owned())

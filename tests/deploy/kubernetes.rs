@@ -5,12 +5,13 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Client, Site, UID, as_front_end, docker, made, parse, text};
+use crate::support::{
+    ADDRESS, Client, PATIENCE, Site, UID, as_front_end, docker, made, parse, status_field, text, wait_until,
+};
 use crate::{lines, repository, run};
 
 const IMAGE: &str = "image: cac-lsphp:php83";
@@ -200,27 +201,19 @@ fn podman_plays_the_manifest() {
 }
 
 fn wait_for_success(podman: &Podman, command: &[&str]) {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    loop {
+    wait_until(|| {
         let output = podman.exec(command);
+        let logs = || lines(&podman.run(&["logs", "alice-pod-0-site"]));
         if output.status.success() {
-            return;
+            Ok(())
+        } else {
+            Err(format!("{command:?}: {}\n{}", lines(&output), logs()))
         }
-        let logs = podman.run(&["logs", "alice-pod-0-site"]);
-        assert!(Instant::now() < deadline, "{command:?}: {}\n{}", lines(&output), lines(&logs));
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    });
 }
 
 fn is_as_restricted_as_it_says(podman: &Podman) {
     let status = text(podman.exec(&["cat", "/proc/1/status"]));
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.unwrap_or_else(|| panic!("no {name} in {status}"))
-            .split_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
     let uid = UID.to_string();
     for (name, expected) in [
         ("Name", "lsphp"),
@@ -231,7 +224,7 @@ fn is_as_restricted_as_it_says(podman: &Podman) {
         ("NoNewPrivs", "1"),
         ("Seccomp", "2"),
     ] {
-        assert_eq!(field(name), expected, "{name}");
+        assert_eq!(status_field(&status, name), expected, "{name}");
     }
     assert!(!podman.exec(&["touch", "/etc/passwd"]).status.success(), "the root is read-only");
 }
@@ -245,10 +238,9 @@ fn answers_as_in_docker(podman: &Podman) {
     let write = format!("cat >/home/alice/public_html/same.php <<'END'\n{code}\nEND\n");
     text(podman.exec(&["sh", "-c", &write]));
     let pod = text(podman.run(&["ps", "-q", "--filter", "name=infra"]));
-    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    let address = text(podman.run(&["inspect", "--format", format, pod.trim()]));
+    let address = text(podman.run(&["inspect", "--format", ADDRESS, pod.trim()]));
     let mut client = Client::new(format!("{}:9000", address.trim()).parse().unwrap());
-    let page = client.fetch(&as_front_end("same.php"), None, Duration::from_secs(60));
+    let page = client.fetch(&as_front_end("same.php"), None, PATIENCE);
     assert_eq!(parse(&page.unwrap()), in_docker.json("same.php"));
 
     let plan = |output: Output| {

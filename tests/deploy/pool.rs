@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::compose::Project;
-use crate::support::{docker, made, text};
+use crate::support::{docker, made, text, wait_until};
 
 const DOMAIN: &str = "example.com";
 /// Of alice's 1 GiB.
@@ -89,19 +88,11 @@ fn answer(project: &Project, name: &str, ms: u32) {
 
 /// The idle connections, once the workers that close theirs have done so: at least one worker holds none.
 fn settled(front_end: &[u32]) -> Held {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
+    wait_until(|| {
         let held = held(front_end);
-        if held.len() < WORKERS {
-            return held;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{WORKERS} workers are held by {} connections: {held:?}",
-            held.len()
-        );
-        thread::sleep(Duration::from_millis(10));
-    }
+        let all_held = held.len() >= WORKERS;
+        if all_held { Err(format!("{WORKERS} workers are held by {held:?}")) } else { Ok(held) }
+    })
 }
 
 /// Established connections to port 9000 by the process that has them open.

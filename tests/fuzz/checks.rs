@@ -1,5 +1,5 @@
 //! What must hold whatever bytes come in: for each reader one function that panics when it does not.
-//! Used by the fuzz targets, and by tests/corpus.rs on what they kept.
+//! Used by the fuzz targets, and by main.rs beside this on what they kept.
 
 #[path = "../support/begin_request.rs"]
 mod begin_request;

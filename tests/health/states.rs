@@ -73,7 +73,6 @@ fn a_full_backlog_is_healthy_and_saturated() {
             "<?php while (!file_exists('/home/alice/go')) { clearstatcache(); usleep(50000); } echo 1;",
         )
         .start();
-    let address = format!("{}:9000", site.inspect("{{.NetworkSettings.IPAddress}}")).parse().unwrap();
     thread::scope(|scope| {
         let asking =
             || match site.client().fetch(&crate::support::as_front_end("busy.php"), None, 4 * PATIENCE) {
@@ -83,7 +82,7 @@ fn a_full_backlog_is_healthy_and_saturated() {
         let busy: Vec<_> = (0..2).map(|_| scope.spawn(asking)).collect();
         expect(&site, "healthy", "healthy: lsphp 1, 2 workers of 2, queue 0 of 10");
 
-        let connect = || Connection::open(&address, Deadline::after(PATIENCE)).unwrap();
+        let connect = || Connection::open(site.address(), Deadline::after(PATIENCE)).unwrap();
         let waiting: Vec<_> = (0..11).map(|_| connect()).collect();
         expect(&site, "healthy", "2 workers of 2, queue 11 of 10, saturated");
         assert!(deep(&site).starts_with("unhealthy: no answer: "));

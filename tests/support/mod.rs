@@ -55,6 +55,15 @@ pub fn wait_until<T>(mut ask: impl FnMut() -> Result<T, String>) -> T {
     }
 }
 
+/// A line of a `/proc/PID/status`, with single blanks.
+pub fn status_field(status: &str, name: &str) -> String {
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.unwrap_or_else(|| panic!("no {name} in {status}")).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// For the `inspect` of Docker and podman: a container's address, whatever its network is called.
+pub const ADDRESS: &str = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+
 /// alice's site, not started yet: 1 GiB, uid 61045, example.com, an empty home that belongs to root.
 pub struct Site {
     home: PathBuf,
@@ -149,7 +158,7 @@ impl Site {
         let mut site =
             Running { name: name.clone(), home: self.home, _own_home: self._own_home, address: None };
         text(started);
-        let ip = site.inspect("{{.NetworkSettings.IPAddress}}");
+        let ip = site.inspect(ADDRESS);
         site.address = format!("{ip}:9000").parse().ok();
         site
     }
@@ -172,10 +181,14 @@ pub struct Ended {
 }
 
 impl Running {
+    /// Where lsphp listens.
+    pub fn address(&self) -> &Address {
+        self.address.as_ref().unwrap_or_else(|| panic!("{} has no address:\n{}", self.name, self.logs()))
+    }
+
     /// A client of its own, as a connection of the front end is.
     pub fn client(&self) -> Client {
-        let ended = || panic!("{} has no address:\n{}", self.name, self.logs());
-        Client::new(self.address.clone().unwrap_or_else(ended))
+        Client::new(self.address().clone())
     }
 
     /// A page below `public_html`, over a connection of its own.

@@ -1,13 +1,11 @@
 //! The plan in real containers: every tier of the published table, nested limits, no limit, pids.
-//! `scripts/test --test memory_docker` prepares what they need.
-
-mod support;
 
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use support::{docker, made, text};
+
+use crate::support::{docker, made, text};
 
 /// The plan that the image's program prints in a container with these options.
 fn plan(options: &[&str]) -> Value {

@@ -1,13 +1,12 @@
 //! What `plan` prints is what `run` applies, in a real container.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
-use support::Site;
+
+use crate::support::Site;
 
 /// Stands in lsphp's place and shows how it was started: arguments and environment, one a line.
 const SHOW: &str = "#!/bin/sh\nfor word; do echo \"arg $word\"; done\nexec env\n";

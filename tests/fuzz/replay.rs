@@ -1,10 +1,9 @@
 //! What the fuzzers kept, replayed on stable: every input holds all that its target checks.
 
-#[path = "fuzz/checks.rs"]
-mod checks;
-
 use std::fs;
 use std::path::Path;
+
+use crate::checks;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
