@@ -3,6 +3,7 @@
 //! [`Privileged`] is needed for root's effects and consumed by the drop; [`SiteUser`] comes out of
 //! it and is the only thing that can exec. The wrong order does not compile.
 
+mod capabilities;
 mod drop;
 mod exec;
 mod proof;

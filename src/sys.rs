@@ -115,9 +115,8 @@ pub fn default_signal_actions(ignored: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes one capability, by number, out of the bounding set.
-///
-/// By number, because a kernel may know capabilities that no library has a name for yet.
+/// Takes one capability, by number, out of the bounding set: a kernel may know some that no library has a name
+/// for yet.
 pub fn drop_from_bounding_set(capability: u32) -> io::Result<()> {
     let unused: libc::c_ulong = 0;
     // SAFETY: PR_CAPBSET_DROP takes integers only and touches no memory.
@@ -127,33 +126,14 @@ pub fn drop_from_bounding_set(capability: u32) -> io::Result<()> {
     Errno::result(result).map(drop).map_err(io::Error::from)
 }
 
-/// `struct __user_cap_header_struct` of linux/capability.h.
-#[repr(C)]
-struct CapabilityHeader {
-    version: u32,
-    pid: libc::c_int,
-}
-
-/// `struct __user_cap_data_struct`: 32 capabilities of each set.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct CapabilityData {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
-}
-
-/// Empties the effective, permitted and inheritable set; the kernel empties the ambient set with them,
-/// as nothing is ambient that is not both permitted and inheritable, see capabilities(7).
-pub fn clear_capability_sets() -> io::Result<()> {
-    const VERSION_3: u32 = 0x2008_0522; // 64 capabilities, Linux 2.6.26 and later
-    const NONE: CapabilityData = CapabilityData { effective: 0, permitted: 0, inheritable: 0 };
-    let mut header = CapabilityHeader { version: VERSION_3, pid: 0 };
-    let none = [NONE; 2];
-    // SAFETY: capset(2) reads the header and, for version 3, two data structs, which outlive the call;
-    // it may write the version it would have into the header, which is mutable.
-    let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, none.as_ptr()) };
-    Errno::result(result).map(drop).map_err(io::Error::from)
+/// Whether a capability, by number, is in the bounding set; one that the kernel does not know is not.
+pub fn is_in_bounding_set(capability: u32) -> bool {
+    let unused: libc::c_ulong = 0;
+    // SAFETY: PR_CAPBSET_READ takes integers only and touches no memory.
+    let result = unsafe {
+        libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(capability), unused, unused, unused)
+    };
+    result == 1
 }
 
 /// The supplementary groups, `expected` of them and one more at most. Not by nix, which asks the system

@@ -3,9 +3,8 @@
 use nix::unistd::{self, setgroups, setresgid, setresuid};
 
 use super::proof::{self, Credentials};
-use super::{DropError, Target};
+use super::{DropError, Target, capabilities};
 use crate::settings::StartedAs;
-use crate::sys;
 
 const NEEDS: &str = "start the container as root with the capabilities SETUID and SETGID";
 
@@ -23,31 +22,25 @@ pub(super) fn irrevocably(
     }
     // setresuid does most of this, but not where securebits forbid it, not to the inheritable set, and
     // not on a start that keeps its ids.
-    sys::clear_capability_sets()
-        .map_err(|cause| DropError::new("emptying the capability sets", cause, "let seccomp allow capset"))?;
+    capabilities::clear_sets()?;
     if target.no_new_privs {
         nix::sys::prctl::set_no_new_privs().map_err(|cause| {
             DropError::new("prctl(PR_SET_NO_NEW_PRIVS)", cause, "use a kernel from 3.5 on")
         })?;
     }
-    let after = Credentials::read()?;
-    proof::confirm(&after)?;
+    let after = Credentials::read_twice()?;
     proof::check(&before, &after, target)?;
     Ok((after, warnings))
 }
 
 /// Needs CAP_SETPCAP. Without it only no_new_privs keeps setuid programs from using the set.
 fn empty_bounding_set(before: &Credentials, target: Target, warnings: &mut Vec<String>) {
-    let held = (0..u64::BITS).filter(|capability| before.capabilities.bounding >> capability & 1 == 1);
-    for capability in held {
-        if let Err(cause) = sys::drop_from_bounding_set(capability) {
-            let outcome = match target.no_new_privs {
-                true => "no_new_privs keeps it out of use; add the capability SETPCAP to silence this",
-                false => "setuid programs can use it; add the capability SETPCAP or unset CAC_NO_NEW_PRIVS",
-            };
-            warnings.push(format!("emptying the capability bounding set: {cause}; it stays and {outcome}"));
-            return;
-        }
+    if let Err(cause) = capabilities::drop_bounding(before.capabilities.bounding) {
+        let outcome = match target.no_new_privs {
+            true => "no_new_privs keeps it out of use; add the capability SETPCAP to silence this",
+            false => "setuid programs can use it; add the capability SETPCAP or unset CAC_NO_NEW_PRIVS",
+        };
+        warnings.push(format!("emptying the capability bounding set: {cause}; it stays and {outcome}"));
     }
 }
 

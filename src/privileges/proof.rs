@@ -3,9 +3,11 @@
 use std::fmt;
 use std::path::Path;
 
+use caps::CapSet;
+use nix::sys::prctl;
 use nix::unistd::{getresgid, getresuid};
 
-use super::{DropError, Target};
+use super::{DropError, Target, capabilities};
 use crate::kernel_file;
 use crate::sys;
 
@@ -40,50 +42,114 @@ pub(super) struct Credentials {
 
 const CAP_SETPCAP: u32 = 8; // capability.h
 
+/// NGROUPS_MAX, linux/limits.h
+const MOST_GROUPS: usize = 65_536;
+
+/// All but SIGKILL and SIGSTOP, whose action cannot be set.
+const EVERY_SIGNAL: u64 = !(1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1));
+
 /// Read here, not by the procfs crate: its map of all lines needs random numbers, and panics on a
 /// machine that has none to give.
 const STATUS: &str = "/proc/self/status";
 
-impl Credentials {
-    /// Everything as `/proc/self/status` has it, in one look.
-    pub fn read() -> Result<Self, DropError> {
+/// What `/proc/self/status` says. A line may be missing: gVisor has neither Groups nor SigIgn nor NoNewPrivs,
+/// Linux has NoNewPrivs from 4.10 on and CapAmb from 4.3 on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Status {
+    uids: Option<Ids>,
+    gids: Option<Ids>,
+    groups: Option<Vec<u32>>,
+    inheritable: Option<u64>,
+    permitted: Option<u64>,
+    effective: Option<u64>,
+    bounding: Option<u64>,
+    ambient: Option<u64>,
+    no_new_privs: Option<bool>,
+    ignored_signals: Option<u64>,
+}
+
+impl Status {
+    fn read() -> Result<Self, DropError> {
         let status = kernel_file::read(Path::new(STATUS))
             .map_err(|cause| unproven(&format!("reading {STATUS}"), cause))?;
         let status = String::from_utf8_lossy(&status);
-        Self::parse(&status).map_err(|line| unproven(&format!("reading {STATUS}"), format!("no {line} line")))
+        Self::parse(&status)
+            .map_err(|line| unproven(&format!("reading {STATUS}"), format!("the {line} line makes no sense")))
     }
 
-    /// The error is the name of the line that is missing or wrong.
+    /// The error is the name of the line that is there and wrong.
     fn parse(status: &str) -> Result<Self, &'static str> {
         let lines: Vec<_> = status.lines().filter_map(|line| line.split_once(':')).collect();
         let value = |line: &'static str| {
             let found = lines.iter().find(|(name, _)| *name == line);
-            found.map(|(_, value)| value.trim()).ok_or(line)
+            found.map(|(_, value)| value.trim())
         };
-        let mask = |line| u64::from_str_radix(value(line)?, 16).map_err(|_| line);
-        let numbers = |line| -> Result<Vec<u32>, &'static str> {
-            value(line)?.split_whitespace().map(|number| number.parse().map_err(|_| line)).collect()
+        let mask = |line| value(line).map(|mask| u64::from_str_radix(mask, 16).map_err(|_| line)).transpose();
+        let numbers = |line| -> Result<Option<Vec<u32>>, &'static str> {
+            let Some(numbers) = value(line) else { return Ok(None) };
+            let numbers = numbers.split_whitespace().map(|number| number.parse().map_err(|_| line));
+            numbers.collect::<Result<_, _>>().map(Some)
         };
-        let ids = |line| match numbers(line)?.as_slice() {
-            [real, effective, saved, _file_system] => {
-                Ok(Ids { real: *real, effective: *effective, saved: *saved })
-            }
-            _ => Err(line),
+        let ids = |line| match numbers(line)?.as_deref() {
+            None => Ok(None),
+            Some(&[real, effective, saved, _file_system]) => Ok(Some(Ids { real, effective, saved })),
+            Some(_) => Err(line),
         };
         Ok(Self {
             uids: ids("Uid")?,
             gids: ids("Gid")?,
             groups: numbers("Groups")?,
-            capabilities: Capabilities {
-                inheritable: mask("CapInh")?,
-                permitted: mask("CapPrm")?,
-                effective: mask("CapEff")?,
-                bounding: mask("CapBnd")?,
-                ambient: mask("CapAmb")?,
-            },
-            no_new_privs: value("NoNewPrivs")? == "1",
+            inheritable: mask("CapInh")?,
+            permitted: mask("CapPrm")?,
+            effective: mask("CapEff")?,
+            bounding: mask("CapBnd")?,
+            ambient: mask("CapAmb")?,
+            no_new_privs: value("NoNewPrivs").map(|value| value == "1"),
             ignored_signals: mask("SigIgn")?,
         })
+    }
+}
+
+impl Credentials {
+    /// Everything as `/proc/self/status` has it, in one look; what has no line there, as the kernel answers.
+    pub fn read() -> Result<Self, DropError> {
+        let status = Status::read()?;
+        Ok(Self {
+            uids: status.uids.map_or_else(user_ids, Ok)?,
+            gids: status.gids.map_or_else(group_ids, Ok)?,
+            groups: match status.groups {
+                Some(groups) => groups,
+                None => supplementary_groups(MOST_GROUPS)?,
+            },
+            capabilities: Capabilities {
+                inheritable: status.inheritable.unwrap_or_else(|| capabilities::ask(CapSet::Inheritable)),
+                permitted: status.permitted.unwrap_or_else(|| capabilities::ask(CapSet::Permitted)),
+                effective: status.effective.unwrap_or_else(|| capabilities::ask(CapSet::Effective)),
+                bounding: status.bounding.unwrap_or_else(|| capabilities::ask(CapSet::Bounding)),
+                ambient: status.ambient.unwrap_or_else(|| capabilities::ask(CapSet::Ambient)),
+            },
+            no_new_privs: status.no_new_privs.map_or_else(has_no_new_privs, Ok)?,
+            // What may be ignored is reset, and resetting what is not changes nothing.
+            ignored_signals: status.ignored_signals.unwrap_or(EVERY_SIGNAL),
+        })
+    }
+
+    /// The same, and the kernel asked for each fact a second way: a `/proc` that is not this kernel's proves
+    /// nothing. Effective and ambient set are no larger than the permitted one, which is asked for.
+    pub fn read_twice() -> Result<Self, DropError> {
+        let status = Self::read()?;
+        let Capabilities { inheritable, permitted, bounding, .. } = status.capabilities;
+        let told =
+            (user_ids()?, group_ids()?, supplementary_groups(status.groups.len())?, has_no_new_privs()?);
+        let masks = [CapSet::Inheritable, CapSet::Permitted, CapSet::Bounding].map(capabilities::ask);
+        let said = (status.uids, status.gids, status.groups.clone(), status.no_new_privs);
+        if told != said
+            || masks.map(capabilities::named) != [inheritable, permitted, bounding].map(capabilities::named)
+        {
+            let answer = format!("the kernel itself says {told:?} and capabilities {masks:x?}");
+            return Err(unproven(&format!("reading {STATUS}"), answer));
+        }
+        Ok(status)
     }
 
     fn may_empty_bounding_set(&self) -> bool {
@@ -95,20 +161,22 @@ impl Credentials {
     }
 }
 
-/// Asks the kernel for the ids a second way: a `/proc` that is not this kernel's proves nothing.
-pub(super) fn confirm(status: &Credentials) -> Result<(), DropError> {
-    let uids = getresuid().map_err(|cause| unproven("getresuid", cause))?;
-    let gids = getresgid().map_err(|cause| unproven("getresgid", cause))?;
-    let groups = sys::groups(status.groups.len()).map_err(|cause| unproven("getgroups", cause))?;
-    let told = (
-        Ids { real: uids.real.as_raw(), effective: uids.effective.as_raw(), saved: uids.saved.as_raw() },
-        Ids { real: gids.real.as_raw(), effective: gids.effective.as_raw(), saved: gids.saved.as_raw() },
-        &groups,
-    );
-    if told != (status.uids, status.gids, &status.groups) {
-        return Err(unproven(&format!("reading {STATUS}"), format!("the kernel itself says {told:?}")));
-    }
-    Ok(())
+fn user_ids() -> Result<Ids, DropError> {
+    let ids = getresuid().map_err(|cause| unproven("getresuid", cause))?;
+    Ok(Ids { real: ids.real.as_raw(), effective: ids.effective.as_raw(), saved: ids.saved.as_raw() })
+}
+
+fn group_ids() -> Result<Ids, DropError> {
+    let ids = getresgid().map_err(|cause| unproven("getresgid", cause))?;
+    Ok(Ids { real: ids.real.as_raw(), effective: ids.effective.as_raw(), saved: ids.saved.as_raw() })
+}
+
+fn supplementary_groups(expected: usize) -> Result<Vec<u32>, DropError> {
+    sys::groups(expected).map_err(|cause| unproven("getgroups", cause))
+}
+
+fn has_no_new_privs() -> Result<bool, DropError> {
+    prctl::get_no_new_privs().map_err(|cause| unproven("prctl(PR_GET_NO_NEW_PRIVS)", cause))
 }
 
 fn unproven(operation: &str, cause: impl fmt::Display) -> DropError {
@@ -186,22 +254,32 @@ mod tests {
 
     #[test]
     fn the_kernels_lines_are_read() {
-        let expected = Credentials { ignored_signals: 1 << 12, ..site() };
-        assert_eq!(Credentials::parse(STATUS), Ok(expected));
+        let expected = Status {
+            uids: Some(ids(1000)),
+            gids: Some(ids(1001)),
+            groups: Some(vec![1001]),
+            inheritable: Some(0),
+            permitted: Some(0),
+            effective: Some(0),
+            bounding: Some(0),
+            ambient: Some(0),
+            no_new_privs: Some(true),
+            ignored_signals: Some(1 << 12),
+        };
+        assert_eq!(Status::parse(STATUS), Ok(expected));
         let without_groups = STATUS.replace("1001 \n", "\n");
-        assert_eq!(Credentials::parse(&without_groups).map(|read| read.groups), Ok(vec![]));
+        assert_eq!(Status::parse(&without_groups).map(|read| read.groups), Ok(Some(vec![])));
+        assert_eq!(Status::parse("Name:\tcac-lsphp\n"), Ok(Status::default()), "no line must be there");
     }
 
     #[test]
-    fn a_line_that_is_missing_or_no_number_is_named() {
+    fn a_line_that_makes_no_sense_is_named() {
         for line in STATUS.lines().skip(1) {
             let (name, value) = line.split_once(':').unwrap();
-            assert_eq!(Credentials::parse(&STATUS.replace(line, "")), Err(name));
-            if name != "Groups" && name != "NoNewPrivs" {
-                assert_eq!(
-                    Credentials::parse(&STATUS.replace(&format!("{name}:{value}"), &format!("{name}:x"))),
-                    Err(name)
-                );
+            assert!(Status::parse(&STATUS.replace(line, "")).is_ok(), "{name}");
+            if name != "NoNewPrivs" {
+                let garbled = STATUS.replace(&format!("{name}:{value}"), &format!("{name}:x"));
+                assert_eq!(Status::parse(&garbled), Err(name));
             }
         }
     }
