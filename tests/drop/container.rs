@@ -23,7 +23,7 @@ impl Case {
 }
 
 /// How one start ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outcome {
     pub exit: i32,
     pub stderr: String,
@@ -55,6 +55,15 @@ pub fn run_as_first_process(options: &[&str]) -> Outcome {
     outcome(folder.path(), 0)
 }
 
+/// The site's user's, without the lines that gVisor or an old kernel lacks and those that change in a start.
+const OLD_STATUS: &str =
+    "Name:\tcac-lsphp\nUid:\t61045\t61045\t61045\t61045\nGid:\t61045\t61045\t61045\t61045\n";
+
+/// Everything as planned, whatever is so: no proof but the kernel's own answers.
+const LYING_STATUS: &str = "Uid:\t61045\t61045\t61045\t61045\nGid:\t61045\t61045\t61045\t61045\n\
+    Groups:\t61045 \nSigIgn:\t0000000000000000\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n\
+    CapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\n";
+
 /// The programs, and the three kinds that have more on disk than the site has.
 fn install_programs(folder: &Path) {
     fs::set_permissions(folder, Permissions::from_mode(0o1777)).unwrap();
@@ -62,6 +71,8 @@ fn install_programs(folder: &Path) {
         fs::copy(compiled(name), folder.join(name)).unwrap();
     }
     fs::write(folder.join("site.ini"), "user = alice\nuid = 61045\n").unwrap();
+    fs::write(folder.join("status-of-old"), OLD_STATUS).unwrap();
+    fs::write(folder.join("status-that-lies"), LYING_STATUS).unwrap();
     for (name, mode) in [("setuid-root", 0o4755), ("setgid-root", 0o2755), ("file-capability", 0o755)] {
         fs::copy(folder.join("probe"), folder.join(name)).unwrap();
         fs::set_permissions(folder.join(name), Permissions::from_mode(mode)).unwrap();

@@ -123,6 +123,8 @@ static void set(const char *word) {
         must(open("/dev/tty", O_RDWR | O_CLOEXEC) >= 0, "opening the controlling terminal");
     else if (strcmp(word, "no-status") == 0)
         must(mount("/dev/null", "/proc/self/status", NULL, MS_BIND, NULL) == 0, "hiding /proc/self/status");
+    else if (strncmp(word, "status=", 7) == 0)
+        must(mount(word + 7, "/proc/self/status", NULL, MS_BIND, NULL) == 0, "replacing /proc/self/status");
     else if (strncmp(word, "become=", 7) == 0)
         become(word + 7);
     else if (strncmp(word, "file-capability=", 16) == 0)

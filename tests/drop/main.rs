@@ -248,16 +248,58 @@ fn refused_system_calls_end_it_or_have_a_substitute() {
         refuse(libc::SYS_capset, libc::EPERM),
         refuse(libc::SYS_setgroups, libc::ENOSYS),
         refuse(libc::SYS_getgroups, libc::EPERM),
-        Case::new("no-status", &site),
     ];
     let options = ["--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined"];
     let outcomes = run(&options, &cases);
     for outcome in &outcomes[..2] {
         executed(outcome).assert_site("alice", 61045, 61045);
     }
-    let causes = ["capability set", "setgroups", "getgroups", "/proc/self/status"];
+    let causes = ["capability set", "setgroups", "getgroups"];
     for (outcome, cause) in outcomes[2..].iter().zip(causes) {
         assert_refused(outcome, 77, cause);
+    }
+}
+
+/// gVisor's `/proc/self/status` lacks lines, and so does that of Linux before 4.10: the kernel is asked.
+#[test]
+fn what_proc_does_not_say_the_kernel_is_asked() {
+    let options = ["--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined"];
+    let site = site("alice", "61045", "");
+    let silent = run(&options, &[Case::new(&format!("{WORST} no-status"), &site)]);
+    let own = ["--tmpfs", "/run:uid=61045,mode=755", "--tmpfs", "/home/alice:uid=61045,mode=755"];
+    let old = Case::new("umask status=/test/status-of-old become=61045:61045", &site);
+    let outcomes = [silent, run(&[&options[..], &own].concat(), &[old])].concat();
+    // Only root can drop the groups, and what a start without it keeps is said.
+    for (outcome, groups) in outcomes.iter().zip([61045, 0]) {
+        let report = executed(outcome);
+        report.assert_site("alice", 61045, 61045);
+        report.assert_nothing_to_gain(61045, 61045);
+        assert_eq!(report.ids("Groups"), [groups], "{outcome:?}");
+        assert_eq!(outcome.stderr.contains("dropping supplementary groups [0]"), groups == 0, "{outcome:?}");
+    }
+}
+
+/// Where `/proc` is silent or says what is not so, a call that did nothing is found out all the same.
+#[test]
+fn a_proc_that_is_silent_or_lies_hides_nothing() {
+    const NO_NEW_PRIVS: i64 = libc::PR_SET_NO_NEW_PRIVS as i64;
+    const DROP_FROM_BOUNDING: i64 = libc::PR_CAPBSET_DROP as i64;
+    let undone = [
+        (libc::SYS_setgroups, -1),
+        (libc::SYS_setresuid, -1),
+        (libc::SYS_capset, -1),
+        (libc::SYS_prctl, NO_NEW_PRIVS),
+        (libc::SYS_prctl, DROP_FROM_BOUNDING),
+    ];
+    let cases = ["no-status", "status=/test/status-that-lies"].map(|status| {
+        undone.map(|(call, argument)| {
+            let state = format!("securebits groups {status} filter={call},{argument},0");
+            Case::new(&state, &site("alice", "61045", ""))
+        })
+    });
+    let options = ["--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined"];
+    for outcome in run(&options, cases.as_flattened()) {
+        assert_refused(&outcome, 77, "executed");
     }
 }
 
