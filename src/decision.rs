@@ -57,18 +57,19 @@ pub fn address(euid: u32) -> Result<(Address, Option<User>), Vec<String>> {
     settings::read_address(&environment, &site_file)
 }
 
-/// Whether environment or site file say who the site is. A site file that cannot be read says so.
+/// Whether environment or site file speak of a site at all. A value that is blank or half of what is needed is a
+/// mistake of a panel's, which must not end in a program that runs as root; neither must a site file that
+/// cannot be read.
 pub fn names_a_site(euid: u32) -> bool {
     let environment = Environment::of_this_process();
     let Ok(site_file) = read_site_file(&environment, euid) else { return true };
-    [variable::USER.names, variable::UID.names].concat().into_iter().any(|name| {
-        let in_environment = environment.get(name).is_some_and(|value| !value.is_empty());
-        in_environment || site_file.get(name).is_some_and(|value| !value.is_empty())
-    })
+    let names =
+        [variable::USER.names, variable::UID.names, variable::GID.names, variable::DOMAIN.names].concat();
+    names.into_iter().any(|name| environment.get(name).is_some() || site_file.get(name).is_some())
 }
 
 fn read_site_file(environment: &Environment, euid: u32) -> Result<SiteFile, String> {
-    let named = variable::SITE_FILE.names.iter().find_map(|name| environment.get(name));
-    let path = named.filter(|path| !path.is_empty()).map_or(Path::new(SiteFile::PATH), Path::new);
+    let named = variable::SITE_FILE.names.iter().find_map(|name| environment.setting(name));
+    let path = named.map_or(Path::new(SiteFile::PATH), Path::new);
     SiteFile::read(path, euid)
 }

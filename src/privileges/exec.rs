@@ -197,6 +197,15 @@ fn exec_error(program: &Program, cause: Errno) -> ExecError {
     let path = program.path.to_owned();
     match cause {
         Errno::ENOENT | Errno::ENOTDIR => ExecError::NotFound { path, cause, way_out: program.if_missing },
+        // execve(2): the uid changed when it already had as many processes as RLIMIT_NPROC lets it have.
+        Errno::EAGAIN => {
+            let way_out = "the site's uid has as many processes as RLIMIT_NPROC allows, those of other containers included; raise ulimit nproc or give the site a uid of its own";
+            ExecError::Preparation {
+                operation: format!("executing {}", path.display()),
+                cause: cause.into(),
+                way_out,
+            }
+        }
         Errno::E2BIG => {
             let way_out = "pass fewer or shorter arguments and variables";
             ExecError::NotExecutable { path, cause, way_out }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use tracing::level_filters::LevelFilter;
 
-use super::environment::Environment;
+use super::environment::{Environment, is_blank};
 use super::identity::{Domain, Gid, Uid, User};
 use super::site_file::SiteFile;
 use super::variable::{self, Range, Switch, Text, Variable};
@@ -212,7 +212,7 @@ impl<'a> Reader<'a> {
                 path.display()
             ));
         }
-        if self.environment.get("LISTEN_FDS").is_some_and(|value| !is_blank(value)) {
+        if self.environment.setting("LISTEN_FDS").is_some() {
             self.readings.faults.push(format!(
                 "{source} is refused: a listener that was handed over (LISTEN_FDS) cannot be replaced; unset one of the two"
             ));
@@ -221,10 +221,8 @@ impl<'a> Reader<'a> {
 
     /// An absent file is fine where nobody named one; a mistyped path would be silently without effect.
     pub fn warn_about_missing_site_file(&mut self) {
-        let named = variable::SITE_FILE.names.iter().find_map(|name| self.environment.get(name));
-        if let Some(path) =
-            named.filter(|path| !is_blank(path) && self.site_file.path().as_os_str().is_empty())
-        {
+        let named = variable::SITE_FILE.names.iter().find_map(|name| self.environment.setting(name));
+        if let Some(path) = named.filter(|_| self.site_file.path().as_os_str().is_empty()) {
             let path = path.to_string_lossy();
             self.readings.warnings.push(format!(
                 "CAC_SITE_FILE: there is no {}; nothing is taken from it",
@@ -328,10 +326,6 @@ fn by_default<T>(value: T) -> Sourced<T> {
 /// A path may hold a line break, but a log line that names it must stay one line.
 fn printable(text: &str) -> Option<&str> {
     (!text.contains(char::is_control)).then_some(text)
-}
-
-fn is_blank(value: &OsStr) -> bool {
-    value.as_encoded_bytes().iter().all(u8::is_ascii_whitespace)
 }
 
 /// Any whole number; what does not fit 128 bits is as good as the largest.

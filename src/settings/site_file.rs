@@ -87,6 +87,8 @@ fn read_trusted(path: &Path, euid: u32) -> io::Result<String> {
 }
 
 fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
+    // What some editors begin a file with, and nobody sees.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let trimmed = text.lines().map(|line| Ok::<_, Infallible>(line.trim()));
     let mut lines = Vec::new();
     for (item, number) in Parser::new(trimmed).zip(1..) {
@@ -112,6 +114,7 @@ mod tests {
 
     #[test]
     fn lines_comments_and_blanks() {
+        assert_eq!(parsed("\u{feff}user = alice\n").unwrap().get("user"), Some("alice"), "a byte order mark");
         let file = parsed("; a comment\n \nuser = alice\r\nCAC_INI_x=a = b\nuser=bob\n").unwrap();
         assert_eq!(file.get("user"), Some("bob"));
         assert_eq!(file.get("CAC_INI_x"), Some("a = b"));

@@ -33,6 +33,37 @@ fn with_a_site_it_runs_as_the_site_user_with_the_sites_environment() {
     assert_eq!(told.lines().map(str::to_owned).collect::<Vec<_>>(), expected);
 }
 
+/// A panel that loses half of what it passes must not get a root shell for it.
+#[test]
+fn whatever_speaks_of_a_site_never_runs_as_root() {
+    for options in [
+        &["-e", "user=", "-e", "uid="][..],
+        &["-e", "user= "],
+        &["-e", "domain=example.com", "-e", "gid=61045"],
+        &["-e", "domain="],
+        &["-e", "gid=61045"],
+        &["-e", "uid=61045"],
+    ] {
+        let refused = run_image(options, &["id", "-u"]);
+        assert_eq!(refused.status.code(), Some(78), "{options:?}: {}", lines(&refused));
+        assert!(refused.stdout.is_empty(), "{options:?}: {}", lines(&refused));
+    }
+    let with_blanks = [&SITE[..], &["-e", "gid= ", "-e", "domain=", "-e", "CAC_SITE_FILE= "]].concat();
+    assert_eq!(text(run_image(&with_blanks, &["id", "-u"])), format!("{UID}\n"));
+}
+
+/// Another container of the same uid, or the site's own processes, can have used up the limit; execve(2) says
+/// EAGAIN then. The site is left with one process: the launcher's own counts when its uid changes.
+#[test]
+fn a_limit_of_processes_is_named() {
+    let site = [&SITE[..], &["--ulimit", "nproc=1:1"]].concat();
+    let other = Site::new().start();
+    let output = run_image(&site, &["id", "-u"]);
+    drop(other);
+    assert_eq!(output.status.code(), Some(71), "{}", lines(&output));
+    assert!(lines(&output).contains("RLIMIT_NPROC"), "{}", lines(&output));
+}
+
 #[test]
 fn a_site_without_its_home_is_enough_for_a_command() {
     let output = run_image(&SITE[..4], &["sh", "-c", "pwd; id -u"]);
