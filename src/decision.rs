@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::address::Address;
 use crate::cgroup;
+use crate::kernel_file;
 use crate::lsphp::Lsphp;
 use crate::plan::{self, Inputs, Plan};
 use crate::settings::environment::Environment;
@@ -42,9 +43,16 @@ pub fn decide(root: &Path, started_as: StartedAs, suppose_mib: Option<u64>) -> D
         environment: &environment,
         limits: &limits,
         lsphp: &lsphp,
+        somaxconn: somaxconn(root),
         suppose_mib,
     };
     Decision { log, plan: Ok(plan::decide(inputs)) }
+}
+
+/// The longest queue that the kernel makes, in this network namespace.
+fn somaxconn(root: &Path) -> Option<u32> {
+    let number = kernel_file::read(&root.join("proc/sys/net/core/somaxconn")).ok()?;
+    std::str::from_utf8(&number).ok()?.trim().parse().ok()
 }
 
 /// Where lsphp listens and for which user, as environment and site file have it.

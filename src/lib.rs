@@ -31,11 +31,13 @@
 pub mod address;
 pub mod cgroup;
 pub mod cli;
+pub mod clients;
 pub(crate) mod decision;
 pub mod effects;
 pub mod exit;
 pub(crate) mod health;
 pub(crate) mod kernel_file;
+pub(crate) mod listener;
 pub(crate) mod logging;
 pub mod lsapi;
 pub mod lsphp;

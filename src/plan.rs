@@ -5,6 +5,7 @@
 mod address_space;
 mod effects;
 mod exec;
+mod listener;
 mod memory;
 pub mod php_ini;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::address_space::AddressSpace;
 pub use self::effects::{Effects, PING_SCRIPT, RUN_RECORD, RUNTIME_DIRECTORY, RootEffect, SiteUserEffect};
 pub use self::exec::{ChildEnvironment, ExecPlan};
+pub use self::listener::{ListenerPlan, Opener};
 pub use self::memory::MemoryPlan;
 use self::php_ini::IniPlan;
 use crate::address::Address;
@@ -38,6 +40,7 @@ pub struct Plan {
     pub workers: WorkersPlan,
     pub opcache: OpcachePlan,
     pub front_end: FrontEndPlan,
+    pub listener: ListenerPlan,
     pub ini: IniPlan,
     pub exec: ExecPlan,
     /// null: cac-lsphp becomes lsphp, and nothing of it stays.
@@ -114,6 +117,8 @@ pub struct Inputs<'a> {
     pub environment: &'a Environment,
     pub limits: &'a Limits,
     pub lsphp: &'a Lsphp,
+    /// `net.core.somaxconn`, where it could be read.
+    pub somaxconn: Option<u32>,
     /// A limit in MiB to suppose instead of the real one: "what would 2 GB give?".
     pub suppose_mib: Option<u64>,
 }
@@ -123,7 +128,8 @@ pub fn decide(inputs: Inputs) -> Plan {
     let Settings { site, options, given, warnings } = inputs.settings;
     let mut warnings = [warnings.as_slice(), &inputs.limits.warnings].concat();
     let memory = memory::decide(options, inputs.limits, inputs.suppose_mib, &mut warnings);
-    let workers = decide_workers(options, inputs.limits, &memory, &mut warnings);
+    let listener = listener::decide(options, inputs.somaxconn, &mut warnings);
+    let workers = decide_workers(options, inputs.limits, &memory, &listener, &mut warnings);
     let address_space = address_space::decide(options, &mut warnings);
     let ini = php_ini::decide(site, options);
     let environment = ChildEnvironment::decide(inputs.environment, site, options, &workers);
@@ -156,7 +162,7 @@ pub fn decide(inputs: Inputs) -> Plan {
         },
         exec: ExecPlan {
             lsphp: inputs.lsphp.clone(),
-            argv: argv(options),
+            argv: argv(options, &listener),
             environment,
             address_space,
             no_new_privs: options.no_new_privs,
@@ -168,6 +174,7 @@ pub fn decide(inputs: Inputs) -> Plan {
         }),
         memory,
         workers,
+        listener,
         ini,
         effects,
         event_files: inputs.limits.event_files.clone(),
@@ -176,9 +183,9 @@ pub fn decide(inputs: Inputs) -> Plan {
 }
 
 /// A listener that cac-lsphp opens is lsphp's descriptor 0; without one it opens its own.
-fn argv(options: &Options) -> Vec<String> {
+fn argv(options: &Options, listener: &ListenerPlan) -> Vec<String> {
     let mut argv = vec!["lsphp".to_owned()];
-    if !options.supervise.value {
+    if listener.opened_by == Opener::Lsphp {
         argv.extend(["-b".to_owned(), options.listen.value.to_string()]);
     }
     argv
@@ -188,6 +195,7 @@ fn decide_workers(
     options: &Options,
     limits: &Limits,
     memory: &MemoryPlan,
+    listener: &ListenerPlan,
     warnings: &mut Vec<String>,
 ) -> WorkersPlan {
     let pids_max = limits.pids.as_ref().map(|pids| pids.max);
@@ -219,7 +227,7 @@ fn decide_workers(
         source,
         lost,
         extra: workers.extra,
-        max_busy_worker: max_busy_worker(options, &workers),
+        max_busy_worker: max_busy_worker(options, &workers, listener.opened_by),
         estimate_mib: options.worker_estimate_mib.value,
         needed_mib: workers.needed_mib,
         overcommitted_mib,
@@ -237,11 +245,11 @@ fn decide_workers(
 ///
 /// 0 is lsphp's own word for half of them and one, but lsphp 8.2 looks for it before it has read the variable,
 /// and then never closes (seen); so the number is put in its place.
-fn max_busy_worker(options: &Options, workers: &Workers) -> i32 {
+fn max_busy_worker(options: &Options, workers: &Workers, opener: Opener) -> i32 {
     let total = i32::try_from(workers.total()).unwrap_or(i32::MAX);
     match options.max_busy_worker.as_ref().map(|given| given.value) {
         // Behind a long backlog no connect is dropped, and no kept connection is best (design of section 10).
-        None if options.supervise.value => 1,
+        None if opener == Opener::CacLsphp => 1,
         None => total,
         Some(0) => total / 2 + 1,
         Some(given) => given,

@@ -11,7 +11,7 @@ mod proof;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(crate) use self::exec::{ExecError, Program, set_umask};
+pub(crate) use self::exec::{ExecError, Program, Stdin, set_umask};
 use crate::settings::StartedAs;
 use crate::settings::identity::{Gid, Uid};
 

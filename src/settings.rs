@@ -6,6 +6,7 @@
 mod directive;
 pub mod environment;
 pub mod identity;
+mod listener;
 mod reader;
 pub mod site_file;
 pub(crate) mod size;
@@ -18,6 +19,7 @@ use serde::Serialize;
 
 use self::environment::Environment;
 use self::identity::{Site, User};
+pub use self::listener::ListenerOptions;
 use self::reader::{Reader, Readings};
 use self::site_file::SiteFile;
 use crate::address::Address;
@@ -99,6 +101,7 @@ pub struct Options {
     /// PHP directives for this site, by directive name.
     pub directives: BTreeMap<String, Sourced<String>>,
     pub listen: Sourced<Address>,
+    pub listener: ListenerOptions,
     /// Whether pid 1 stays above lsphp.
     pub supervise: Sourced<bool>,
     /// Seconds.
@@ -127,6 +130,7 @@ pub fn read(
     reader.warn_about_pgrp_max_idle();
     reader.warn_about_missing_site_file();
     reader.warn_about_unknown_names();
+    reader.refuse_what_cannot_be_opened(&options);
     reader.refuse_what_cannot_be_supervised(&options);
     let Readings { given, faults, warnings } = reader.finish();
     match site {
@@ -154,6 +158,7 @@ fn read_options(reader: &mut Reader) -> Options {
         user_ini: reader.switch(&variable::USER_INI),
         directives: reader.directives(),
         listen: reader.listen(),
+        listener: ListenerOptions::read(reader),
         supervise: reader.switch(&variable::SUPERVISE),
         stop_timeout: reader.number(&variable::STOP_TIMEOUT),
         watch_memory: reader.number(&variable::WATCH_MEMORY),

@@ -1,5 +1,7 @@
 //! The start of a site: plan, root's effects, the drop, the site user's effects, exec.
 
+use std::io;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -9,13 +11,14 @@ use crate::address::Address;
 use crate::decision;
 use crate::effects::{self, EffectError};
 use crate::exit::Exit;
+use crate::listener::Listener;
+use crate::listener::group::{self, Group, Member};
 use crate::logging;
-use crate::lsphp::{self, Lsphp};
-use crate::plan::Plan;
-use crate::privileges::{DropError, ExecError, Privileged, Program, SiteUser, Target, set_umask};
+use crate::lsphp::Lsphp;
+use crate::plan::{ListenerPlan, Opener, Plan};
+use crate::privileges::{DropError, ExecError, Privileged, Program, SiteUser, Stdin, Target, set_umask};
 use crate::running::{ListenerRecord, RunRecord};
 use crate::supervise::control::Specification;
-use crate::supervise::listeners::{self, BACKLOG, Group, Listener};
 use crate::supervise::pool::Ending;
 use crate::supervise::{self, SuperviseError};
 
@@ -73,41 +76,56 @@ pub fn start() -> Result<Ending, StartError> {
     let opened = open_listeners(&privileged, &plan)?;
     let record = record(&plan, path)?;
     effects::apply_as_root(&privileged, &record)?;
-    let control = opened.is_some().then(|| open_control(&privileged, &plan)).transpose()?;
+    let control = plan.supervision.is_some().then(|| open_control(&privileged, &plan)).transpose()?;
     let site_user = drop_privileges(privileged, &plan)?;
     effects::apply_as_site_user(&site_user, &plan);
-    if let (Some((group, first)), Some(specification)) = (opened, Specification::of(&plan)) {
-        let home = PathBuf::from(&plan.site.home);
-        let events = plan.event_files.clone();
-        let opened = supervise::Opened { group, first, control };
-        drop(plan); // pid 1 keeps what it needs
-        return Ok(supervise::run(&site_user, &home, specification, opened, events)?);
-    }
+    let stdin = match opened {
+        Opened::Nothing => Stdin::Null,
+        Opened::Listener(listener) => Stdin::Listener(listener),
+        Opened::Group(group, first) => match Specification::of(&plan) {
+            None => Stdin::Listener(group.hand_over(first)),
+            Some(specification) => {
+                let home = PathBuf::from(&plan.site.home);
+                let events = plan.event_files.clone();
+                let opened = supervise::Opened { group, first, control };
+                drop(plan); // pid 1 keeps what it needs
+                return Ok(supervise::run(&site_user, &home, specification, opened, events)?);
+            }
+        },
+    };
     let program = Program {
         path,
         argv: plan.exec.argv.iter().map(Into::into).collect(),
         environment: plan.exec.environment.iter().collect(),
         address_space: plan.exec.address_space,
-        keep_stdin: false,
+        stdin,
         if_missing: "set CAC_LSPHP to an lsphp whose interpreter is there too",
     };
     Err(site_user.exec(Path::new(&plan.site.home), &program).into())
 }
 
-/// Where cac-lsphp opens the listeners itself: the group, and the first to serve. They are the site's, so that
-/// later ones, which the site's user opens, can join them.
-fn open_listeners(privileged: &Privileged, plan: &Plan) -> Result<Option<(Group, Listener)>, EffectError> {
-    let (Some(_), Address::Inet(address)) = (plan.supervision, &plan.front_end.address) else {
-        return Ok(None);
+/// Of the listener.
+enum Opened {
+    /// lsphp does it.
+    Nothing,
+    Listener(Listener),
+    /// With the first member to serve.
+    Group(Group, Member),
+}
+
+/// Opens what the plan says. It is the site's afterwards, so that what the site's user opens can join it.
+fn open_listeners(privileged: &Privileged, plan: &Plan) -> Result<Opened, EffectError> {
+    let (Opener::CacLsphp, Address::Inet(address)) = (plan.listener.opened_by, &plan.front_end.address)
+    else {
+        return Ok(Opened::Nothing);
     };
-    let opened = Group::open(*address, BACKLOG).and_then(|mut group| {
-        let first = group.join()?;
-        if privileged.is_root() {
-            group.give_to(&first, plan.site.uid, plan.site.gid)?;
-        }
-        Ok((group, first))
-    });
-    opened.map(Some).map_err(|cause| {
+    let needs_group = plan.supervision.is_some() || plan.listener.allowed_clients.is_some();
+    let opened = if needs_group {
+        open_group(privileged, plan, *address)
+    } else {
+        open_alone(privileged, plan, *address)
+    };
+    opened.map_err(|cause| {
         EffectError::failed(
             "listening on",
             Path::new(&address.to_string()),
@@ -115,6 +133,24 @@ fn open_listeners(privileged: &Privileged, plan: &Plan) -> Result<Option<(Group,
             "see who else listens there, or correct CAC_LISTEN",
         )
     })
+}
+
+fn open_group(privileged: &Privileged, plan: &Plan, address: SocketAddr) -> io::Result<Opened> {
+    let ListenerPlan { backlog, allowed_clients, .. } = &plan.listener;
+    let mut group = Group::open(address, *backlog, allowed_clients.clone())?;
+    let first = group.join()?;
+    if privileged.is_root() {
+        group.give_to(&first, plan.site.uid, plan.site.gid)?;
+    }
+    Ok(Opened::Group(group, first))
+}
+
+fn open_alone(privileged: &Privileged, plan: &Plan, address: SocketAddr) -> io::Result<Opened> {
+    let listener = group::open_alone(address, plan.listener.backlog)?;
+    if privileged.is_root() {
+        listener.give_to(plan.site.uid, plan.site.gid)?;
+    }
+    Ok(Opened::Listener(listener))
 }
 
 fn open_control(privileged: &Privileged, plan: &Plan) -> Result<UnixListener, EffectError> {
@@ -135,7 +171,7 @@ pub fn begin() -> Result<(Privileged, Plan), StartError> {
 fn record<'a>(plan: &'a Plan, lsphp: &Path) -> Result<RunRecord<&'a Plan>, EffectError> {
     let listener = ListenerRecord {
         address: plan.front_end.address.clone(),
-        backlog: plan.supervision.map_or(lsphp::BACKLOG, |_| listeners::effective(BACKLOG)),
+        backlog: plan.listener.backlog,
         uid: plan.site.uid.as_raw(),
     };
     RunRecord::of_this_process(plan, lsphp, listener, plan.event_files.clone())

@@ -1,12 +1,11 @@
 //! pid 1 that stays above lsphp (`CAC_SUPERVISE=1`), so that a stop and a reload lose no request.
 //!
 //! [`pool`] decides what happens to the generations of lsphp, as a pure machine; [`pid1`] is the loop that feeds
-//! it and does what it says, with [`generations`] for processes and [`listeners`] for sockets. [`session`] is a
+//! it and does what it says, with [`generations`] for processes and [`crate::listener::group`] for sockets. [`session`] is a
 //! reload as pid 1 sees it, [`control`] what it and `cac-lsphp reload` say to each other.
 
 pub mod control;
 mod generations;
-pub mod listeners;
 mod memory_watch;
 pub mod name;
 mod pid1;
@@ -24,10 +23,10 @@ use nix::fcntl::OFlag;
 
 use self::control::Specification;
 use self::generations::Generations;
-use self::listeners::{Group, Listener};
 use self::pid1::Supervisor;
 use self::pool::Ending;
 use crate::cgroup::EventFiles;
+use crate::listener::group::{Group, Member};
 use crate::privileges::{ExecError, SiteUser};
 
 /// What root has opened for pid 1.
@@ -35,7 +34,7 @@ use crate::privileges::{ExecError, SiteUser};
 pub struct Opened {
     pub group: Group,
     /// Gets every new connection to the group already.
-    pub first: Listener,
+    pub first: Member,
     /// Where `cac-lsphp reload` speaks; `None`: it cannot.
     pub control: Option<UnixListener>,
 }

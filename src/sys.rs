@@ -36,10 +36,39 @@ pub fn close_on_exec(descriptor: i32) -> io::Result<()> {
 /// An instruction of a classic BPF program, see bpf(2) and linux/filter.h.
 pub type BpfInstruction = libc::sock_filter;
 
-/// Returns `value`, whatever the packet holds.
-pub fn bpf_return(value: u32) -> BpfInstruction {
-    const RETURN_CONSTANT: u16 = 0x06; // BPF_RET | BPF_K
-    libc::sock_filter { code: RETURN_CONSTANT, jt: 0, jf: 0, k: value }
+/// Starts to listen. Not by nix, whose backlog ends at 4096.
+pub fn start_listening(socket: BorrowedFd, backlog: u32) -> io::Result<()> {
+    let backlog = libc::c_int::try_from(backlog).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the call takes two integers and touches no memory.
+    Errno::result(unsafe { libc::listen(socket.as_raw_fd(), backlog) }).map(drop).map_err(io::Error::from)
+}
+
+/// Makes `descriptor` descriptor 3 too, where it stays open at exec. What was there is closed.
+pub fn keep_as_descriptor_3(descriptor: BorrowedFd) -> io::Result<()> {
+    const KEPT: libc::c_int = 3;
+    if descriptor.as_raw_fd() == KEPT {
+        // SAFETY: F_SETFD takes an integer and touches no memory.
+        let result = unsafe { libc::fcntl(KEPT, libc::F_SETFD, 0) };
+        return Errno::result(result).map(drop).map_err(io::Error::from);
+    }
+    // SAFETY: two integers. Whoever owns descriptor 3 loses it, which is why this is for the moment
+    // before exec, when nothing of this process is used any more.
+    let result = unsafe { libc::dup2(descriptor.as_raw_fd(), KEPT) };
+    Errno::result(result).map(drop).map_err(io::Error::from)
+}
+
+/// Has a TCP socket drop every packet whose time to live, or hop limit, is less: IP_MINTTL of ip(7), which a
+/// socket for both families has beside IPV6_MINHOPCOUNT.
+pub fn accept_only_ttl(socket: BorrowedFd, least: libc::c_int, ipv6: bool) -> io::Result<()> {
+    let set = |level, option| {
+        let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
+        // SAFETY: the kernel reads `size` bytes from `least`, which outlives the call.
+        let result =
+            unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const least).cast(), size) };
+        Errno::result(result).map(drop).map_err(io::Error::from)
+    };
+    set(libc::IPPROTO_IP, libc::IP_MINTTL)?;
+    if ipv6 { set(libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT) } else { Ok(()) }
 }
 
 /// Puts a program on the reuseport group of `socket`, in the place of the one before: what it returns for a

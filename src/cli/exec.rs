@@ -11,7 +11,7 @@ use super::complain;
 use crate::decision;
 use crate::exit::Exit;
 use crate::plan::Plan;
-use crate::privileges::Program;
+use crate::privileges::{Program, Stdin};
 use crate::settings::StartedAs;
 use crate::start::{self, StartError};
 
@@ -50,7 +50,7 @@ fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, Star
         argv: command.to_vec(),
         environment: plan.exec.environment.iter().collect(),
         address_space: plan.exec.address_space,
-        keep_stdin: true,
+        stdin: Stdin::Keep,
         if_missing: "name a program in PATH or give its path; a script needs its interpreter too",
     };
     Err(site_user.exec(&working_directory(&plan), &program).into())

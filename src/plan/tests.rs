@@ -28,7 +28,14 @@ fn plan(more: &[(&str, &str)], limits: &Limits, suppose_mib: Option<u64>) -> Pla
     let environment: Environment = SITE.iter().chain(more).copied().collect();
     let settings = settings::read(&environment, &SiteFile::default(), StartedAs { uid: 0, gid: 0 }).unwrap();
     let lsphp = Lsphp::Found { path: Path::new("/opt/lsphp").into() };
-    decide(Inputs { settings: &settings, environment: &environment, limits, lsphp: &lsphp, suppose_mib })
+    decide(Inputs {
+        settings: &settings,
+        environment: &environment,
+        limits,
+        lsphp: &lsphp,
+        somaxconn: None,
+        suppose_mib,
+    })
 }
 
 fn json(plan: &Plan) -> Value {
@@ -49,6 +56,7 @@ fn the_documented_shape() {
         "workers",
         "opcache",
         "front_end",
+        "listener",
         "ini",
         "exec",
         "supervision",
@@ -72,7 +80,7 @@ fn the_documented_shape() {
     assert_eq!(json["exec"]["environment"]["set"]["PHP_LSAPI_CHILDREN"], "7");
     assert_eq!(json["exec"]["environment"]["set"]["LSAPI_EXTRA_CHILDREN"], "0");
     assert_eq!(json["effects"][0]["effect"], "make_runtime_directories");
-    assert_eq!(json["warnings"], serde_json::json!([]));
+    assert_eq!(json["warnings"].as_array().unwrap().len(), 1, "open to everybody: {}", json["warnings"]);
 }
 
 /// What is given twice, blank or clamped is told as it was given.
@@ -207,10 +215,25 @@ fn without_a_link_the_plan_says_so() {
 }
 
 #[test]
+fn a_listener_of_our_own_is_handed_over() {
+    let all = |given: &[(&str, &str)]| {
+        let plan = plan(given, &limit(1024), None);
+        let open = plan.warnings.iter().any(|warning| warning.contains("open to everybody"));
+        (plan.exec.argv.join(" "), plan.listener.backlog, plan.workers.max_busy_worker, open)
+    };
+    assert_eq!(all(&[]), ("lsphp -b 0.0.0.0:9000".into(), 10, 7, true));
+    assert_eq!(all(&[("CAC_LISTEN", "127.0.0.1:9000")]), ("lsphp -b 127.0.0.1:9000".into(), 10, 7, false));
+    assert_eq!(all(&[("CAC_BACKLOG", "40")]), ("lsphp".into(), 40, 1, true));
+    assert_eq!(all(&[("CAC_ALLOWED_CLIENTS", "172.30.0.2")]), ("lsphp".into(), 511, 1, false));
+    assert_eq!(all(&[("CAC_ALLOWED_CLIENTS", " ")]), all(&[]));
+}
+
+#[test]
 fn lists_of_names_fit_a_terminal() {
     let long_names: Vec<(String, String)> =
         (0..60).map(|number| (format!("A_VARIABLE_{number}"), "x".into())).collect();
-    let more: Vec<(&str, &str)> = long_names.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let mut more: Vec<(&str, &str)> = long_names.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    more.push(("CAC_LISTEN", "127.0.0.1:9000")); // no warning, which is no list
     for line in plan(&more, &limit(1024), None).to_string().lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::Plan;
+use super::{Opener, Plan};
 
 impl Display for Plan {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -58,7 +58,21 @@ impl Plan {
             "front end",
             format_args!("maxConns {}, address {}", self.front_end.max_conns, self.front_end.address),
         )?;
+        self.write_listener(f)?;
         reason(f, "maxConns is for each of OpenLiteSpeed's processes (httpdWorkers)")
+    }
+
+    fn write_listener(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let listener = &self.listener;
+        let opener = match listener.opened_by {
+            Opener::Lsphp => "lsphp",
+            Opener::CacLsphp => "cac-lsphp",
+        };
+        reason(f, format_args!("opened by {opener}, backlog {}", listener.backlog))?;
+        match &listener.allowed_clients {
+            Some(clients) => reason(f, format_args!("allowed: {clients}; others get no answer")),
+            None => reason(f, "allowed: everybody"),
+        }
     }
 
     fn write_exec(&self, f: &mut Formatter<'_>) -> fmt::Result {

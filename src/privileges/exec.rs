@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,6 +17,7 @@ use nix::unistd::{Pid, chdir, dup2_stdin, execve};
 
 use super::SiteUser;
 use crate::exit::Exit;
+use crate::listener::Listener;
 use crate::plan::AddressSpace;
 use crate::sys;
 
@@ -28,10 +29,20 @@ pub struct Program<'a> {
     pub environment: Vec<(&'a OsStr, &'a OsStr)>,
     /// RLIMIT_AS.
     pub address_space: AddressSpace,
-    /// A server must not read the terminal; an operator's command may.
-    pub keep_stdin: bool,
+    pub stdin: Stdin,
     /// What to do if it is not there.
     pub if_missing: &'static str,
+}
+
+/// Descriptor 0.
+#[derive(Debug)]
+pub enum Stdin {
+    /// A server must not read the terminal.
+    Null,
+    /// An operator's command may.
+    Keep,
+    /// Where lsphp looks for a listener; the other one of its group is descriptor 3.
+    Listener(Listener),
 }
 
 /// Why nothing was executed. One line each.
@@ -125,10 +136,13 @@ pub fn set_umask() -> Result<(), ExecError> {
 fn prepare(directory: &Path, program: &Program, ignored_signals: u64) -> Result<(), ExecError> {
     let entering = format!("entering {}", directory.display());
     step(&entering, "the site user must be able to enter its home", chdir(directory).map_err(Into::into))?;
-    if !program.keep_stdin {
+    if let Stdin::Null = program.stdin {
         step("opening /dev/null as stdin", "the container needs /dev", null_stdin())?;
     }
     step("closing descriptors", "let seccomp allow close_range, or mount /proc", close_descriptors())?;
+    if let Stdin::Listener(listener) = &program.stdin {
+        step("handing the listener over", "let seccomp allow dup2", hand_over(listener))?;
+    }
     let reset = sys::default_signal_actions(ignored_signals);
     step("resetting signals", "let seccomp allow rt_sigaction", reset)?;
     let unblocked = SigSet::empty().thread_set_mask().map_err(Into::into);
@@ -140,6 +154,12 @@ fn prepare(directory: &Path, program: &Program, ignored_signals: u64) -> Result<
 fn null_stdin() -> io::Result<()> {
     let null = nix::fcntl::open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     Ok(dup2_stdin(null)?)
+}
+
+/// After all descriptors were marked to be closed: these are not.
+fn hand_over(listener: &Listener) -> io::Result<()> {
+    dup2_stdin(&listener.serving)?;
+    listener.parking.as_ref().map_or(Ok(()), |parking| sys::keep_as_descriptor_3(parking.as_fd()))
 }
 
 /// One call on Linux 5.11 and later, a walk through /proc/self/fd where it is refused.

@@ -163,6 +163,7 @@ mod tests {
             environment: &crate::settings::environment::Environment::default(),
             limits: &crate::cgroup::Limits::default(),
             lsphp: &crate::lsphp::Lsphp::Found { path: "/opt/lsphp".into() },
+            somaxconn: None,
             suppose_mib: None,
         });
         let listener = ListenerRecord { address: "0.0.0.0:9000".parse().unwrap(), backlog: 10, uid: 61045 };

@@ -200,6 +200,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What a listener of our own cannot be.
+    pub fn refuse_what_cannot_be_opened(&mut self, options: &Options) {
+        self.readings.faults.extend(options.listener.faults(&options.listen.value));
+    }
+
     /// A generation needs a listener of its own on an address that several can share.
     pub fn refuse_what_cannot_be_supervised(&mut self, options: &Options) {
         if !options.supervise.value {
@@ -259,7 +264,7 @@ impl<'a> Reader<'a> {
         Some(self.text(variable, parse)?.value)
     }
 
-    fn text<T>(
+    pub fn text<T>(
         &mut self,
         variable: &Variable<Text>,
         parse: impl Fn(&str) -> Option<T>,

@@ -168,6 +168,33 @@ fn the_busy_workers_have_a_precedence_and_a_range() {
     assert_eq!(faults(&[&SITE[..], &[(NAME, "half")]].concat()).len(), 1);
 }
 
+#[test]
+fn a_listener_of_our_own_is_for_an_address() {
+    let read =
+        |environment: &[(&str, &str)]| outcome(&[&SITE, environment].concat(), "CAC_BACKLOG = 20\n", ROOT);
+    let listener = read(&[("CAC_BACKLOG", "30"), ("CAC_ALLOWED_CLIENTS", "10.0.0.5 fd00::/64")])
+        .unwrap()
+        .options
+        .listener;
+    assert_eq!(listener.backlog.unwrap().value, 30);
+    assert_eq!(listener.allowed_clients.unwrap().value.to_string(), "10.0.0.5, fd00::/64");
+    assert_eq!(read(&[]).unwrap().options.listener.backlog.unwrap().value, 20);
+
+    for wrong in ["ols", "10.0.0.5/33", "10.0.0.5/8", "fd00::/129", "10.0.0.5 ols"] {
+        let faults = read(&[("CAC_ALLOWED_CLIENTS", wrong), ("CAC_LISTEN", "nowhere")]).unwrap_err();
+        assert_eq!(faults.len(), 2, "{wrong}: {faults:?}");
+        assert!(
+            faults.iter().any(|fault| fault.contains(wrong) && fault.contains("no host names")),
+            "{faults:?}"
+        );
+    }
+    let faults = read(&[("CAC_LISTEN", "/run/lsphp.sock")]).unwrap_err();
+    assert!(
+        matches!(&faults[..], [line] if line.contains("CAC_BACKLOG from /site.ini is refused")),
+        "{faults:?}"
+    );
+}
+
 /// A loser that is wrong does no harm, a winner that is wrong is not replaced by a loser.
 #[test]
 fn only_the_winner_is_judged() {

@@ -145,6 +145,18 @@ pub const LISTEN: Variable<Text> = text(
     "ADDRESS:PORT such as 0.0.0.0:9000 or [::]:9000, or an absolute socket path",
     "what lsphp listens on",
 );
+pub const BACKLOG: Variable<Range> = number(
+    &["CAC_BACKLOG"],
+    Some(511),
+    (1, 65_535),
+    "connections that may wait; where it is set cac-lsphp opens the listener, lsphp's own has 10",
+);
+pub const ALLOWED_CLIENTS: Variable<Text> = text(
+    &["CAC_ALLOWED_CLIENTS"],
+    "everybody",
+    "addresses and networks such as 10.0.0.5, 172.30.0.0/24 or fd00::/64, at most 128 and no host names",
+    "who may connect beside the container itself; others get no answer",
+);
 pub const SUPERVISE: Variable<Switch> =
     switch(&["CAC_SUPERVISE"], false, "1 stays as pid 1 above lsphp: stops and reloads lose no request");
 pub const STOP_TIMEOUT: Variable<Range> = number(
@@ -243,6 +255,8 @@ pub fn groups() -> [(&'static str, Vec<Row>); 7] {
             "The container",
             vec![
                 LISTEN.row(),
+                BACKLOG.row(),
+                ALLOWED_CLIENTS.row(),
                 LSPHP.row(),
                 NO_NEW_PRIVS.row(),
                 SITE_LINK.row(),

@@ -10,10 +10,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::control::Specification;
-use super::listeners::{Group, Listener};
 use super::pool::Id;
 use super::processes;
-use crate::privileges::{ExecError, Program, SiteUser};
+use crate::listener::group::{Group, Member};
+use crate::privileges::{ExecError, Program, SiteUser, Stdin};
 
 /// A queue that has been empty for so long stays empty: whatever shook hands with the old listener when new
 /// connections began to go elsewhere has been queued by then.
@@ -23,7 +23,7 @@ const SETTLED: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 struct Generation {
     /// Until it is retired.
-    listener: Option<Listener>,
+    listener: Option<Member>,
     /// Until it has ended.
     lsphp: Option<Pid>,
     /// Workers whose parent has ended, so that they are children of pid 1.
@@ -39,12 +39,12 @@ pub struct Generations<'a> {
     stderr: OwnedFd,
     all: BTreeMap<Id, Generation>,
     /// The listener that was opened before anything else, for the first of them.
-    first: Option<Listener>,
+    first: Option<Member>,
 }
 
 impl<'a> Generations<'a> {
     /// `first` already gets every new connection to `group`; `stderr` is for all that is started.
-    pub fn new(site_user: &'a SiteUser, group: Group, first: Listener, stderr: OwnedFd) -> Self {
+    pub fn new(site_user: &'a SiteUser, group: Group, first: Member, stderr: OwnedFd) -> Self {
         Self { site_user, group, stderr, all: BTreeMap::new(), first: Some(first) }
     }
 
@@ -177,7 +177,7 @@ fn spawn(
             .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
             .collect::<Vec<(&OsStr, &OsStr)>>(),
         address_space: with.address_space,
-        keep_stdin: true,
+        stdin: Stdin::Keep,
         if_missing: "set CAC_LSPHP to an lsphp whose interpreter is there too",
     };
     let copies = listener.and_then(|listener| Ok((listener, stderr.try_clone()?)));

@@ -10,7 +10,16 @@ use crate::support::{docker, made, text};
 /// The plan that the image's program prints in a container with these options.
 fn plan(options: &[&str]) -> Value {
     let image = made("CAC_TEST_IMAGE");
-    let site = ["-e", "user=alice", "-e", "uid=61045", "-e", "domain=example.com"];
+    let site = [
+        "-e",
+        "user=alice",
+        "-e",
+        "uid=61045",
+        "-e",
+        "domain=example.com",
+        "-e",
+        "CAC_LISTEN=127.0.0.1:9000",
+    ];
     let arguments = [&["run", "--rm"], options, &site, &[&image, "plan", "--format", "json"]].concat();
     serde_json::from_str(&text(docker(arguments))).unwrap()
 }

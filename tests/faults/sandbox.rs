@@ -125,6 +125,7 @@ impl Sandbox {
             .envs([("user", "alice"), ("domain", "example.com"), ("CAC_MEMORY_MB", "1024")])
             .env("uid", UID.to_string())
             .env("PATH", "/usr/bin:/bin")
+            .env("CAC_LISTEN", "127.0.0.1:9000") // nothing to warn of
             .env("CAC_LSPHP", self.tools.path().join("probe"))
             .stdin(Stdio::null())
             .output()

@@ -61,6 +61,7 @@ fn decide(environment: &Environment, site_file: &SiteFile, started_as: StartedAs
         environment,
         limits: &limits,
         lsphp: &lsphp,
+        somaxconn: None,
         suppose_mib: None,
     });
     assert!(![0, u32::MAX].contains(&plan.site.uid.as_raw()));

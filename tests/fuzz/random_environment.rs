@@ -128,7 +128,14 @@ fn as_environment(variables: &Variables) -> Environment {
 fn plan(settings: &Settings, environment: &Environment) -> Plan {
     let limits = Limits::default();
     let lsphp = Lsphp::Found { path: "/bin/lsphp".into() };
-    plan::decide(Inputs { settings, environment, limits: &limits, lsphp: &lsphp, suppose_mib: None })
+    plan::decide(Inputs {
+        settings,
+        environment,
+        limits: &limits,
+        lsphp: &lsphp,
+        somaxconn: None,
+        suppose_mib: None,
+    })
 }
 
 fn assert_line(line: &str, variables: &Variables) {

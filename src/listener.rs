@@ -1,0 +1,34 @@
+//! The listener where cac-lsphp opens it, for lsphp to have as its descriptor 0.
+//!
+//! [`group`] is an address that several listeners share, one of which never answers; [`filter`] the program
+//! that says which of them gets a new connection.
+
+mod filter;
+pub mod group;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use crate::settings::identity::{Gid, Uid};
+
+/// What lsphp gets.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its descriptor 0.
+    pub serving: OwnedFd,
+    /// Its descriptor 3, where the two make a group.
+    pub parking: Option<OwnedFd>,
+}
+
+impl Listener {
+    /// Gives what root has opened to the site, so that it is seen as the site's.
+    pub fn give_to(&self, uid: Uid, gid: Gid) -> io::Result<()> {
+        give([&self.serving].into_iter().chain(&self.parking), uid, gid)
+    }
+}
+
+fn give<'a>(sockets: impl IntoIterator<Item = &'a OwnedFd>, uid: Uid, gid: Gid) -> io::Result<()> {
+    sockets
+        .into_iter()
+        .try_for_each(|socket| std::os::unix::fs::fchown(socket, Some(uid.as_raw()), Some(gid.as_raw())))
+}
