@@ -1,0 +1,6 @@
+//! Who gets an answer from a site, in real containers on one network.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod allowed;
