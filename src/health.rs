@@ -15,6 +15,7 @@ use std::path::Path;
 
 pub(crate) use self::reason::Reason;
 pub(crate) use self::report::{Findings, Report, Workers};
+use crate::address::Address;
 use crate::lsapi::Deadline;
 use crate::plan::RUN_RECORD;
 use crate::running::listener::{self, Holder};
@@ -62,8 +63,16 @@ fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -
             found.workers = running.map(|running| Workers { running, limit });
         }
     }
-    found.queue = queue(proc, &run.listener)?;
     let listen = &run.listener.address;
+    if let Some(socket) = &run.listener.handed_over {
+        holds(proc, run.pid, socket, listen)?;
+        if extent.connect || extent.deep {
+            let cause = "its listener was handed over, and may be in another network; check without --connect and --deep";
+            return Err(Reason::NoConnection(cause.to_owned()));
+        }
+        return Ok(());
+    }
+    found.queue = queue(proc, &run.listener)?;
     if extent.connect {
         found.connect = Some(probe::connect(listen, deadline)?);
     }
@@ -97,6 +106,15 @@ fn read_record(root: &Path) -> Result<RunRecord, Reason> {
         io::ErrorKind::NotFound => Reason::NotStarted,
         _ => Reason::Unreadable { file: RUN_RECORD.into(), cause: error.to_string() },
     })
+}
+
+/// Whether lsphp has the listener that was handed over. Only root with CAP_SYS_PTRACE and the site itself may
+/// see; for others that lsphp runs must do.
+fn holds(proc: &Path, pid: u32, socket: &Path, listen: &Address) -> Result<(), Reason> {
+    match std::fs::read_link(proc.join(format!("{pid}/fd/0"))) {
+        Ok(held) if held != socket => Err(Reason::NotListening { listen: listen.clone() }),
+        _ => Ok(()),
+    }
 }
 
 /// The queue of the site's listener, where the kernel tells it.

@@ -1,10 +1,11 @@
 //! The listener where cac-lsphp opens it, for lsphp to have as its descriptor 0.
 //!
 //! [`group`] is an address that several listeners share, one of which never answers; [`filter`] the program
-//! that says which of them gets a new connection.
+//! that says which of them gets a new connection; [`inherited`] what systemd or podman hands over.
 
 mod filter;
 pub mod group;
+pub mod inherited;
 
 use std::io;
 use std::os::fd::OwnedFd;

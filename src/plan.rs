@@ -249,7 +249,7 @@ fn max_busy_worker(options: &Options, workers: &Workers, opener: Opener) -> i32 
     let total = i32::try_from(workers.total()).unwrap_or(i32::MAX);
     match options.max_busy_worker.as_ref().map(|given| given.value) {
         // Behind a long backlog no connect is dropped, and no kept connection is best (design of section 10).
-        None if opener == Opener::CacLsphp => 1,
+        None if opener != Opener::Lsphp => 1,
         None => total,
         Some(0) => total / 2 + 1,
         Some(given) => given,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -11,13 +12,14 @@ use crate::address::Address;
 use crate::decision;
 use crate::effects::{self, EffectError};
 use crate::exit::Exit;
-use crate::listener::Listener;
 use crate::listener::group::{self, Group, Member};
+use crate::listener::{Listener, inherited};
 use crate::logging;
 use crate::lsphp::Lsphp;
 use crate::plan::{ListenerPlan, Opener, Plan};
 use crate::privileges::{DropError, ExecError, Privileged, Program, SiteUser, Stdin, Target, set_umask};
 use crate::running::{ListenerRecord, RunRecord};
+use crate::settings::environment::Environment;
 use crate::supervise::control::Specification;
 use crate::supervise::pool::Ending;
 use crate::supervise::{self, SuperviseError};
@@ -73,8 +75,11 @@ pub fn start() -> Result<Ending, StartError> {
     info!("{}", summary(&plan));
 
     // Before anything slow: whoever connects while the site starts waits instead of being refused.
-    let opened = open_listeners(&privileged, &plan)?;
-    let record = record(&plan, path)?;
+    let opened = match plan.listener.opened_by {
+        Opener::HandedOver => Opened::HandedOver(take_handed_over()?),
+        _ => open_listeners(&privileged, &plan)?,
+    };
+    let record = record(&plan, path, &opened)?;
     effects::apply_as_root(&privileged, &record)?;
     let control = plan.supervision.is_some().then(|| open_control(&privileged, &plan)).transpose()?;
     let site_user = drop_privileges(privileged, &plan)?;
@@ -82,6 +87,7 @@ pub fn start() -> Result<Ending, StartError> {
     let stdin = match opened {
         Opened::Nothing => Stdin::Null,
         Opened::Listener(listener) => Stdin::Listener(listener),
+        Opened::HandedOver(serving) => Stdin::Listener(Listener { serving, parking: None }),
         Opened::Group(group, first) => match Specification::of(&plan) {
             None => Stdin::Listener(group.hand_over(first)),
             Some(specification) => {
@@ -109,8 +115,13 @@ enum Opened {
     /// lsphp does it.
     Nothing,
     Listener(Listener),
+    HandedOver(OwnedFd),
     /// With the first member to serve.
     Group(Group, Member),
+}
+
+fn take_handed_over() -> Result<OwnedFd, StartError> {
+    inherited::take(&Environment::of_this_process()).map_err(|fault| StartError::Refused(vec![fault]))
 }
 
 /// Opens what the plan says. It is the site's afterwards, so that what the site's user opens can join it.
@@ -137,7 +148,7 @@ fn open_listeners(privileged: &Privileged, plan: &Plan) -> Result<Opened, Effect
 
 fn open_group(privileged: &Privileged, plan: &Plan, address: SocketAddr) -> io::Result<Opened> {
     let ListenerPlan { backlog, allowed_clients, .. } = &plan.listener;
-    let mut group = Group::open(address, *backlog, allowed_clients.clone())?;
+    let mut group = Group::open(address, backlog.unwrap_or_default(), allowed_clients.clone())?;
     let first = group.join()?;
     if privileged.is_root() {
         group.give_to(&first, plan.site.uid, plan.site.gid)?;
@@ -146,7 +157,7 @@ fn open_group(privileged: &Privileged, plan: &Plan, address: SocketAddr) -> io::
 }
 
 fn open_alone(privileged: &Privileged, plan: &Plan, address: SocketAddr) -> io::Result<Opened> {
-    let listener = group::open_alone(address, plan.listener.backlog)?;
+    let listener = group::open_alone(address, plan.listener.backlog.unwrap_or_default())?;
     if privileged.is_root() {
         listener.give_to(plan.site.uid, plan.site.gid)?;
     }
@@ -168,14 +179,24 @@ pub fn begin() -> Result<(Privileged, Plan), StartError> {
 
 /// What this start leaves for those who look at the site later: this process will be lsphp, which opens
 /// its listener itself.
-fn record<'a>(plan: &'a Plan, lsphp: &Path) -> Result<RunRecord<&'a Plan>, EffectError> {
+fn record<'a>(plan: &'a Plan, lsphp: &Path, opened: &Opened) -> Result<RunRecord<&'a Plan>, EffectError> {
+    let unreadable = |cause| EffectError::failed("reading", Path::new("/proc/self"), cause, "mount /proc");
+    let handed_over = match opened {
+        Opened::HandedOver(socket) => Some(socket_name(socket).map_err(unreadable)?),
+        _ => None,
+    };
     let listener = ListenerRecord {
         address: plan.front_end.address.clone(),
-        backlog: plan.listener.backlog,
+        backlog: plan.listener.backlog.unwrap_or_default(),
         uid: plan.site.uid.as_raw(),
+        handed_over,
     };
-    RunRecord::of_this_process(plan, lsphp, listener, plan.event_files.clone())
-        .map_err(|cause| EffectError::failed("reading", Path::new("/proc/self"), cause, "mount /proc"))
+    RunRecord::of_this_process(plan, lsphp, listener, plan.event_files.clone()).map_err(unreadable)
+}
+
+/// As the kernel shows it: `socket:[inode]`.
+fn socket_name(socket: &OwnedFd) -> io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd()))
 }
 
 /// The drop as the plan says it, with its warnings logged.

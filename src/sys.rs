@@ -43,6 +43,18 @@ pub fn start_listening(socket: BorrowedFd, backlog: u32) -> io::Result<()> {
     Errno::result(unsafe { libc::listen(socket.as_raw_fd(), backlog) }).map(drop).map_err(io::Error::from)
 }
 
+/// A descriptor of our own for what was handed over as descriptor 3.
+///
+/// # Errors
+/// `EBADF` where nothing was.
+pub fn take_handed_over() -> io::Result<OwnedFd> {
+    const HANDED_OVER: RawFd = 3;
+    // SAFETY: integers only; a number that is no descriptor is answered with EBADF.
+    let copy = unsafe { libc::fcntl(HANDED_OVER, libc::F_DUPFD_CLOEXEC, HANDED_OVER + 1) };
+    // SAFETY: the kernel has just made this descriptor, so nobody else owns it.
+    Errno::result(copy).map(|copy| unsafe { OwnedFd::from_raw_fd(copy) }).map_err(io::Error::from)
+}
+
 /// Makes `descriptor` descriptor 3 too, where it stays open at exec. What was there is closed.
 pub fn keep_as_descriptor_3(descriptor: BorrowedFd) -> io::Result<()> {
     const KEPT: libc::c_int = 3;

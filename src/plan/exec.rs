@@ -15,7 +15,19 @@ use crate::settings::identity::Site;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Replaced by what the plan sets, or harmful (`LSAPI_PGRP_MAX_IDLE` stops the container).
-const REMOVED: [&str; 3] = ["LSAPI_CHILDREN", "LSAPI_MAX_REQS", "LSAPI_PGRP_MAX_IDLE"];
+const REMOVED: [&str; 7] = [
+    "LSAPI_CHILDREN",
+    "LSAPI_MAX_REQS",
+    "LSAPI_PGRP_MAX_IDLE",
+    // For this process alone, see sd_listen_fds(3).
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+];
+
+/// A second for the last worker and one for lsphp itself.
+const LEAST_IDLE_EXIT: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ExecPlan {
@@ -91,6 +103,13 @@ fn variables(
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
+    if options.listener.idle_exit.value > 0 {
+        // lsphp counts the second from when its last worker has left, after the first.
+        let total = options.listener.idle_exit.value.max(LEAST_IDLE_EXIT);
+        let worker = options.max_idle.value.min(total - 1);
+        set.insert("LSAPI_MAX_IDLE".into(), worker.to_string().into());
+        set.insert("LSAPI_PGRP_MAX_IDLE".into(), (total - worker).to_string().into());
+    }
     if let Some(avoid_fork) = &options.avoid_fork {
         set.insert("LSAPI_AVOID_FORK".into(), avoid_fork.value.clone().into());
     }

@@ -14,8 +14,8 @@ pub const BACKLOG: u32 = 511;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ListenerPlan {
     pub opened_by: Opener,
-    /// Connections that may wait.
-    pub backlog: u32,
+    /// Connections that may wait; null: whoever opened it knows.
+    pub backlog: Option<u32>,
     /// null: everybody.
     pub allowed_clients: Option<Clients>,
 }
@@ -26,12 +26,17 @@ pub enum Opener {
     /// `lsphp -b`.
     Lsphp,
     CacLsphp,
+    /// Somebody else, who handed it over.
+    HandedOver,
 }
 
 /// `somaxconn` is the kernel's ceiling for a backlog, where it is known.
 pub(super) fn decide(options: &Options, somaxconn: Option<u32>, warnings: &mut Vec<String>) -> ListenerPlan {
     let given = &options.listener;
-    let own = options.supervise.value || given.is_given();
+    if given.handed_over {
+        return ListenerPlan { opened_by: Opener::HandedOver, backlog: None, allowed_clients: None };
+    }
+    let own = options.supervise.value || given.is_special();
     let wanted = given.backlog.as_ref().map_or(BACKLOG, |backlog| backlog.value);
     let backlog = somaxconn.map_or(wanted, |most| wanted.min(most));
     if own && backlog < wanted {
@@ -47,8 +52,10 @@ pub(super) fn decide(options: &Options, somaxconn: Option<u32>, warnings: &mut V
         ));
     }
     match own {
-        true => ListenerPlan { opened_by: Opener::CacLsphp, backlog, allowed_clients },
-        false => ListenerPlan { opened_by: Opener::Lsphp, backlog: lsphp::BACKLOG, allowed_clients: None },
+        true => ListenerPlan { opened_by: Opener::CacLsphp, backlog: Some(backlog), allowed_clients },
+        false => {
+            ListenerPlan { opened_by: Opener::Lsphp, backlog: Some(lsphp::BACKLOG), allowed_clients: None }
+        }
     }
 }
 

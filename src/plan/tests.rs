@@ -219,13 +219,39 @@ fn a_listener_of_our_own_is_handed_over() {
     let all = |given: &[(&str, &str)]| {
         let plan = plan(given, &limit(1024), None);
         let open = plan.warnings.iter().any(|warning| warning.contains("open to everybody"));
-        (plan.exec.argv.join(" "), plan.listener.backlog, plan.workers.max_busy_worker, open)
+        (plan.exec.argv.join(" "), plan.listener.backlog.unwrap(), plan.workers.max_busy_worker, open)
     };
     assert_eq!(all(&[]), ("lsphp -b 0.0.0.0:9000".into(), 10, 7, true));
     assert_eq!(all(&[("CAC_LISTEN", "127.0.0.1:9000")]), ("lsphp -b 127.0.0.1:9000".into(), 10, 7, false));
     assert_eq!(all(&[("CAC_BACKLOG", "40")]), ("lsphp".into(), 40, 1, true));
     assert_eq!(all(&[("CAC_ALLOWED_CLIENTS", "172.30.0.2")]), ("lsphp".into(), 511, 1, false));
     assert_eq!(all(&[("CAC_ALLOWED_CLIENTS", " ")]), all(&[]));
+}
+
+#[test]
+fn an_idle_site_ends_after_the_seconds_of_a_worker_and_of_lsphp_together() {
+    for (exit, max_idle, expected) in [
+        ("90", "60", ("60", "30")),
+        ("30", "60", ("29", "1")),
+        ("1", "60", ("1", "1")),
+        ("90", "1", ("1", "89")),
+    ] {
+        let handed_over = [("LISTEN_FDS", "1"), ("LISTEN_PID", "1"), ("LISTEN_FDNAMES", "x")];
+        let given = [&handed_over[..], &[("CAC_IDLE_EXIT", exit), ("LSAPI_MAX_IDLE", max_idle)]].concat();
+        let plan = plan(&given, &limit(1024), None);
+        let environment: Vec<_> = plan.exec.environment.iter().collect();
+        let value = |name: &str| {
+            environment
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.to_str().unwrap().to_owned())
+        };
+        let both = (value("LSAPI_MAX_IDLE").unwrap(), value("LSAPI_PGRP_MAX_IDLE").unwrap());
+        assert_eq!((both.0.as_str(), both.1.as_str()), expected, "{exit} {max_idle}");
+        assert!(handed_over.iter().all(|(name, _)| value(name).is_none()), "PHP sees nothing of it");
+        assert_eq!((plan.exec.argv.join(" ").as_str(), plan.workers.max_busy_worker), ("lsphp", 1));
+    }
+    assert!(!json(&plan(&[], &limit(1024), None)).to_string().contains("\"LSAPI_PGRP_MAX_IDLE\":"));
 }
 
 #[test]

@@ -67,8 +67,15 @@ impl Plan {
         let opener = match listener.opened_by {
             Opener::Lsphp => "lsphp",
             Opener::CacLsphp => "cac-lsphp",
+            Opener::HandedOver => {
+                return reason(
+                    f,
+                    "the listener is handed over as descriptor 3 (LISTEN_FDS), whatever its address",
+                );
+            }
         };
-        reason(f, format_args!("opened by {opener}, backlog {}", listener.backlog))?;
+        let backlog = listener.backlog.map_or_else(|| "unknown".to_owned(), |backlog| backlog.to_string());
+        reason(f, format_args!("opened by {opener}, backlog {backlog}"))?;
         match &listener.allowed_clients {
             Some(clients) => reason(f, format_args!("allowed: {clients}; others get no answer")),
             None => reason(f, "allowed: everybody"),

@@ -128,7 +128,8 @@ mod tests {
 
     /// Who holds `listen` among `listeners`.
     fn seen(listen: &str, listeners: &[(&str, u32)]) -> Holder {
-        let wanted = ListenerRecord { address: listen.parse().unwrap(), backlog: 10, uid: SITE };
+        let wanted =
+            ListenerRecord { address: listen.parse().unwrap(), backlog: 10, uid: SITE, handed_over: None };
         let mut search = Search { wanted: &wanted, holder: Holder::Nobody };
         for (address, uid) in listeners {
             let address = address.parse().unwrap();
@@ -181,7 +182,12 @@ mod tests {
 
     #[test]
     fn a_table_without_the_backlog_has_it_from_the_record() {
-        let wanted = ListenerRecord { address: "0.0.0.0:9000".parse().unwrap(), backlog: 10, uid: SITE };
+        let wanted = ListenerRecord {
+            address: "0.0.0.0:9000".parse().unwrap(),
+            backlog: 10,
+            uid: SITE,
+            handed_over: None,
+        };
         let mut search = Search { wanted: &wanted, holder: Holder::Nobody };
         let mut listener =
             Listener { address: wanted.address.clone(), uid: Some(SITE), waiting: Some(3), backlog: None };

@@ -48,6 +48,9 @@ pub struct ListenerRecord {
     pub backlog: u32,
     /// Who owns it.
     pub uid: u32,
+    /// Where it was handed over, possibly out of another network namespace: `socket:[inode]`, lsphp's
+    /// descriptor 0. Then address and backlog are unknown.
+    pub handed_over: Option<PathBuf>,
 }
 
 /// The part of the plan that is read back, in the plan's own types.
@@ -166,7 +169,12 @@ mod tests {
             somaxconn: None,
             suppose_mib: None,
         });
-        let listener = ListenerRecord { address: "0.0.0.0:9000".parse().unwrap(), backlog: 10, uid: 61045 };
+        let listener = ListenerRecord {
+            address: "0.0.0.0:9000".parse().unwrap(),
+            backlog: 10,
+            uid: 61045,
+            handed_over: None,
+        };
         let events = EventFiles { oom_kills: Some("sys/x".into()), forks_refused: None };
         let written = RunRecord::of_this_process(&plan, Path::new("/opt/lsphp"), listener, events).unwrap();
         assert_eq!(written.pid, std::process::id());

@@ -200,6 +200,18 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether a listener was. Only who starts the process can say so, not a file.
+    pub fn handed_over(&mut self) -> bool {
+        let Some(count) = self.environment.setting("LISTEN_FDS") else { return false };
+        if count != "1" {
+            let form = variable::LISTEN_FDS.accepts.form;
+            self.readings
+                .faults
+                .push(format!("LISTEN_FDS from the environment is refused: {count:?} is not {form}"));
+        }
+        true
+    }
+
     /// What a listener of our own cannot be.
     pub fn refuse_what_cannot_be_opened(&mut self, options: &Options) {
         self.readings.faults.extend(options.listener.faults(&options.listen.value));

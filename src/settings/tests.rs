@@ -195,6 +195,37 @@ fn a_listener_of_our_own_is_for_an_address() {
     );
 }
 
+#[test]
+fn a_listener_that_is_handed_over_is_used_as_it_is() {
+    let read =
+        |environment: &[(&str, &str)]| outcome(&[&SITE, environment].concat(), "LISTEN_FDS = 1\n", ROOT);
+    assert!(!read(&[("LISTEN_FDS", " ")]).unwrap().options.listener.handed_over, "a file cannot hand over");
+    let listener = read(&[("LISTEN_FDS", "1"), ("CAC_IDLE_EXIT", "30")]).unwrap().options.listener;
+    assert_eq!((listener.handed_over, listener.idle_exit.value), (true, 30));
+
+    for (environment, told) in [
+        (&[("LISTEN_FDS", "2")][..], &["exactly one listener"][..]),
+        (&[("LISTEN_FDS", "0")], &["exactly one listener"]),
+        (&[("LISTEN_FDS", "x")], &["exactly one listener"]),
+        (&[("CAC_IDLE_EXIT", "30")], &["CAC_IDLE_EXIT from the environment is refused"]),
+        (
+            &[
+                ("LISTEN_FDS", "2"),
+                ("CAC_BACKLOG", "9"),
+                ("CAC_ALLOWED_CLIENTS", "::1"),
+                ("CAC_SUPERVISE", "1"),
+            ],
+            &["exactly one listener", "CAC_BACKLOG", "CAC_ALLOWED_CLIENTS", "CAC_SUPERVISE"],
+        ),
+    ] {
+        let faults = read(environment).unwrap_err();
+        assert_eq!(faults.len(), told.len(), "{faults:?}");
+        for part in told {
+            assert!(faults.iter().any(|fault| fault.contains(part)), "{part}: {faults:?}");
+        }
+    }
+}
+
 /// A loser that is wrong does no harm, a winner that is wrong is not replaced by a loser.
 #[test]
 fn only_the_winner_is_judged() {

@@ -157,6 +157,18 @@ pub const ALLOWED_CLIENTS: Variable<Text> = text(
     "addresses and networks such as 10.0.0.5, 172.30.0.0/24 or fd00::/64, at most 128 and no host names",
     "who may connect beside the container itself; others get no answer",
 );
+pub const LISTEN_FDS: Variable<Text> = text(
+    &["LISTEN_FDS"],
+    "none",
+    "1: exactly one listener",
+    "set by systemd and podman, with LISTEN_PID: descriptor 3 is the listener, whatever CAC_LISTEN says",
+);
+pub const IDLE_EXIT: Variable<Range> = number(
+    &["CAC_IDLE_EXIT"],
+    Some(0),
+    (0, 86_400),
+    "with LISTEN_FDS: seconds without a connection after which the container ends, at least 2; 0 never",
+);
 pub const SUPERVISE: Variable<Switch> =
     switch(&["CAC_SUPERVISE"], false, "1 stays as pid 1 above lsphp: stops and reloads lose no request");
 pub const STOP_TIMEOUT: Variable<Range> = number(
@@ -257,6 +269,8 @@ pub fn groups() -> [(&'static str, Vec<Row>); 7] {
                 LISTEN.row(),
                 BACKLOG.row(),
                 ALLOWED_CLIENTS.row(),
+                LISTEN_FDS.row(),
+                IDLE_EXIT.row(),
                 LSPHP.row(),
                 NO_NEW_PRIVS.row(),
                 SITE_LINK.row(),
