@@ -52,7 +52,7 @@ fn boot_by(wrapper: &[&str], user: &str) -> Boot {
     // timeout(1) kills itself along with what it runs.
     assert!(output.status.code().is_some(), "what was planted held the boot up: {output:?}");
     let stdout = String::from_utf8_lossy(&output.stdout);
-    let started = stdout == "-b 0.0.0.0:9000\n";
+    let started = stdout == "-b 127.0.0.1:9000\n";
     assert!(started || stdout.is_empty(), "{stdout}");
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     Boot { code: output.status.code().unwrap_or(-1), started, stderr }
