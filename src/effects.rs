@@ -9,6 +9,8 @@ mod home;
 mod runtime;
 mod site_link;
 mod site_user;
+mod user_ini;
+mod whole_file;
 
 use std::fmt::Display;
 use std::io;
@@ -54,8 +56,13 @@ pub(crate) fn apply_as_root(privileged: &Privileged, run: &RunRecord<&Plan>) -> 
 
 fn apply(privileged: &Privileged, run: &RunRecord<&Plan>, effect: &RootEffect) -> Result<(), EffectError> {
     match effect {
-        RootEffect::MakeRuntimeDirectories { path } => runtime::make_directories(privileged, path),
-        RootEffect::WriteNormaliser { path } => runtime::write_normaliser(privileged, path),
+        RootEffect::MakeRuntimeDirectories { path } => {
+            runtime::make_directories(privileged, path, run.plan.site.uid)
+        }
+        RootEffect::WriteNormaliser { path, link, home } => {
+            runtime::write_normaliser(privileged, path, link.as_deref(), home)
+        }
+        RootEffect::WritePreload { path, own } => runtime::write_preload(privileged, path, own.as_deref()),
         RootEffect::WritePing { path } => runtime::write_ping(privileged, path),
         RootEffect::WriteIni { path } => runtime::write(privileged, path, run.plan.ini.render().as_bytes()),
         RootEffect::WriteRunRecord { path } => runtime::write_run_record(privileged, path, run),
@@ -79,6 +86,7 @@ pub(crate) fn apply_as_site_user(_site_user: &SiteUser, plan: &Plan) {
         let result = match effect {
             SiteUserEffect::MakeDirectory { path } => site_user::make_directory(path),
             SiteUserEffect::MakeErrorLog { path } => site_user::make_error_log(path),
+            SiteUserEffect::LookAtUserIni { path } => site_user::look_at_user_ini(path, &plan.ini.directives),
         };
         if let Err(warning) = result {
             tracing::warn!("{warning}");

@@ -8,6 +8,7 @@ mod exec;
 mod listener;
 mod memory;
 pub mod php_ini;
+pub mod php_scripts;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -148,7 +148,7 @@ impl Files {
             .to_json()
             .map_err(|cause| EffectError::failed("writing", Path::new("run.json"), cause, "report it"))?;
         let places = [(ini.to_owned(), text.into_bytes()), (crate::plan::RUN_RECORD.into(), json)];
-        effects::make_runtime_directory(privileged, Path::new(NEXT_DIRECTORY))?;
+        effects::make_runtime_directory(privileged, Path::new(NEXT_DIRECTORY), plan.site.uid)?;
         let mut files = Self { waiting: Vec::new() };
         for (place, bytes) in places {
             let waiting = Path::new(NEXT_DIRECTORY).join(place.file_name().unwrap_or_default());

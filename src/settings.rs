@@ -3,7 +3,7 @@
 //! Every setting has one row in [`variable`]; [`reader`] applies the precedence (environment, site
 //! file, default) and gathers all faults before anything is refused.
 
-mod directive;
+pub mod directive;
 pub mod environment;
 pub mod identity;
 mod listener;

@@ -136,6 +136,12 @@ impl Directory {
         Ok(unistd::fchownat(self, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?)
     }
 
+    /// Takes this directory itself back from the site.
+    pub fn take_for_root(&self) -> io::Result<()> {
+        let (uid, gid) = (unistd::Uid::from_raw(0), unistd::Gid::from_raw(0));
+        Ok(unistd::fchownat(self, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?)
+    }
+
     pub fn set_mode(&self, mode: Mode) -> io::Result<()> {
         // By way of ".", because fchmod refuses a descriptor that only names its file.
         Ok(nix::sys::stat::fchmodat(self, c".", mode, FchmodatFlags::FollowSymlink)?)

@@ -56,14 +56,9 @@ fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, Star
     Err(site_user.exec(&working_directory(&plan), &program).into())
 }
 
-/// Where the operator stands, if that is in the home (`docker exec -w`), else the home. `docker run IMAGE
-/// php -v` has no home: then `/`.
+/// Where the operator stands, if that is in the home (`docker exec -w`), else the home.
 fn working_directory(plan: &Plan) -> PathBuf {
     let home = PathBuf::from(&plan.site.home);
-    if home.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        tracing::warn!("entering {}: it is not there; the command runs in /", home.display());
-        return PathBuf::from("/");
-    }
     std::env::current_dir().ok().filter(|here| here.starts_with(&home)).unwrap_or(home)
 }
 

@@ -39,7 +39,14 @@ pub fn prepare(
         let way_out = "correct uid or the volume, or set CAC_TAKE_OWNERSHIP=1 and start as root";
         return Err(EffectError::refused("taking", path, cause, way_out));
     }
-    home.give(uid, gid).map_err(failed)?;
+    match home.give(uid, gid) {
+        // The site can read what is open to all; that it cannot write is no reason not to serve it.
+        Err(cause) if owner == 0 => tracing::warn!(
+            "giving {}: {cause}; it stays root's and the site cannot write there: check the volume and the capability CHOWN",
+            path.display()
+        ),
+        given => given.map_err(failed)?,
+    }
     Ok(home)
 }
 
@@ -112,11 +119,14 @@ fn give_directory(
     let path = parent.path().join(name);
     let left_alone = |what| tracing::warn!("giving {}: {what}, and is left alone", path.display());
     match name.parse().map_err(io::Error::from).and_then(|name: Name| parent.child_on_same_mount(&name)) {
-        Ok(directory) => {
-            return give(&directory, uid, gid).map(|()| Some(directory)).map_err(|cause| {
-                EffectError::failed("giving", &path, cause, "check the volume and the capability CHOWN")
-            });
-        }
+        Ok(directory) => match give(&directory, uid, gid) {
+            Ok(Given::IsTheSites) => return Ok(Some(directory)),
+            Ok(Given::LeftAlone(what)) => left_alone(what),
+            Err(cause) => tracing::warn!(
+                "giving {}: {cause}; the site may be unable to write there: check the volume and the capability CHOWN",
+                path.display()
+            ),
+        },
         Err(error) if is_missing(&error) => {}
         Err(error) if is_no_directory(&error) => left_alone("it is a link or no directory"),
         Err(error) if error.kind() == ErrorKind::CrossesDevices => left_alone("it is a mount"),
@@ -128,9 +138,27 @@ fn give_directory(
     Ok(None)
 }
 
-fn give(directory: &Directory, uid: Uid, gid: Gid) -> io::Result<()> {
-    if directory.status()?.st_uid == uid.as_raw() {
-        return Ok(());
+/// What became of a directory that is to be the site's.
+enum Given {
+    IsTheSites,
+    LeftAlone(&'static str),
+}
+
+/// Gives what is root's, unless it holds something that root has closed: the site may have renamed it there
+/// to be given it.
+fn give(directory: &Directory, uid: Uid, gid: Gid) -> io::Result<Given> {
+    const OPEN_TO_ALL: u32 = 0o005;
+    let status = directory.status()?;
+    if status.st_uid == uid.as_raw() {
+        return Ok(Given::IsTheSites);
     }
-    directory.give(uid, gid)
+    if status.st_uid != 0 {
+        return Ok(Given::LeftAlone("it belongs neither to root nor to the site"));
+    }
+    if status.st_mode & OPEN_TO_ALL != OPEN_TO_ALL && directory.has_entries()? {
+        return Ok(Given::LeftAlone(
+            "root has closed it and something is in it (chown it if it is the site's)",
+        ));
+    }
+    directory.give(uid, gid).map(|()| Given::IsTheSites)
 }

@@ -1,26 +1,20 @@
 //! `/run/cac-lsphp`: made anew at every start, each file whole or not at all.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use nix::sys::stat::Mode;
 
-use super::{EffectError, is_no_directory};
-use crate::plan::Plan;
+use super::{EffectError, is_no_directory, whole_file};
+use crate::plan::{Plan, php_scripts};
 use crate::privileges::Privileged;
 use crate::running::RunRecord;
 use crate::settings::identity::{Gid, Uid};
-use crate::tree::{Directory, replacing};
-
-/// The script that PHP runs before each of the site's.
-const NORMALISER: &str = include_str!("../../ini/cac-lsphp-normalize.php");
-
-/// The script that `healthcheck --deep` asks for.
-const PING: &str = include_str!("../../ini/cac-lsphp-ping.php");
+use crate::tree::Directory;
 
 const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
 
@@ -46,22 +40,36 @@ pub fn open_control_socket(privileged: &Privileged, uid: Uid, gid: Gid) -> Resul
 }
 
 /// The directory itself and the one that PHP scans.
-pub fn make_directories(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
-    make_directory(privileged, path)?;
-    make_directory(privileged, &path.join("php.d"))
+pub fn make_directories(privileged: &Privileged, path: &Path, site: Uid) -> Result<(), EffectError> {
+    make_directory(privileged, path, site)?;
+    make_directory(privileged, &path.join("php.d"), site)
 }
 
-/// A directory that somebody else owns could hold anything, so it is refused; one that is ours is
-/// put right, as PHP silently goes without an ini that it may not read.
-pub fn make_directory(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
+/// A directory of ours is put right, as PHP silently goes without an ini that it may not read. One that a
+/// start without root left to the site is taken back, and what the site put in the place of one is moved
+/// aside; whatever else is there could hold anything, and is refused.
+pub fn make_directory(privileged: &Privileged, path: &Path, site: Uid) -> Result<(), EffectError> {
     let making = |cause: io::Error| failed("making", path, cause);
     let in_the_way = |what: &str| EffectError::failed("making", path, what, "remove it");
-    let directory = Directory::open_or_make(path, DIRECTORY_MODE).map_err(|cause| {
+    let open_or_make = || Directory::open_or_make(path, DIRECTORY_MODE);
+    let directory = match open_or_make() {
+        Err(cause) if is_no_directory(&cause) && belongs_to(path.parent(), site) => {
+            whole_file::move_aside(path).and_then(|()| open_or_make())
+        }
+        opened => opened,
+    };
+    let directory = directory.map_err(|cause| {
         if is_no_directory(&cause) { in_the_way("a link or no directory is there") } else { making(cause) }
     })?;
     let status = directory.status().map_err(making)?;
-    if status.st_uid != 0 && status.st_uid != privileged.started_as().uid {
+    let is_ours = status.st_uid == 0 || status.st_uid == privileged.started_as().uid;
+    if !is_ours && (status.st_uid != site.as_raw() || !privileged.is_root()) {
         return Err(in_the_way(&format!("it belongs to uid {}", status.st_uid)));
+    }
+    if !is_ours {
+        // From here on nothing in it gets another name; each file is put there anew.
+        directory.take_for_root().map_err(making)?;
+        empty(path).map_err(making)?;
     }
     if Mode::from_bits_truncate(status.st_mode) != DIRECTORY_MODE && privileged.is_root() {
         directory.set_mode(DIRECTORY_MODE).map_err(making)?;
@@ -69,8 +77,45 @@ pub fn make_directory(privileged: &Privileged, path: &Path) -> Result<(), Effect
     Ok(())
 }
 
-pub fn write_normaliser(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
-    replace(privileged, path, NORMALISER.as_bytes(), make_older)
+fn belongs_to(directory: Option<&Path>, uid: Uid) -> bool {
+    let found = directory.and_then(|directory| std::fs::symlink_metadata(directory).ok());
+    found.is_some_and(|found| found.uid() == uid.as_raw())
+}
+
+/// What the site left in a directory that is root's now: PHP would read its ini files.
+fn empty(directory: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        match std::fs::remove_file(&path) {
+            Err(cause) if cause.kind() == io::ErrorKind::IsADirectory => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// The link's ends are told to PHP only where it leads to the home: what is left alone in its place is no
+/// other name of the home.
+pub fn write_normaliser(
+    privileged: &Privileged,
+    path: &Path,
+    link: Option<&Path>,
+    home: &Path,
+) -> Result<(), EffectError> {
+    let leads_home = |link: &&Path| std::fs::read_link(link).is_ok_and(|target| target == home);
+    match link.filter(leads_home) {
+        Some(link) => write_kept(privileged, path, &php_scripts::normaliser(link, home)),
+        None => write_kept(privileged, path, php_scripts::no_normaliser()),
+    }
+}
+
+pub fn write_preload(privileged: &Privileged, path: &Path, own: Option<&str>) -> Result<(), EffectError> {
+    write(privileged, path, php_scripts::preload(own).as_bytes())
+}
+
+/// A script that opcache is to keep.
+fn write_kept(_privileged: &Privileged, path: &Path, script: &str) -> Result<(), EffectError> {
+    whole_file::put(path, script.as_bytes(), make_older).map_err(|cause| failed("writing", path, cause))
 }
 
 /// opcache does not keep a file that is younger than `opcache.file_update_protection`, which is 2 s: a
@@ -83,41 +128,31 @@ fn make_older(normaliser: &File) {
 }
 
 pub fn write_ping(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
-    write(privileged, path, PING.as_bytes())
+    write(privileged, path, php_scripts::PING.as_bytes())
 }
 
+/// A site without a record serves all the same; only those who look at it find nothing.
 pub fn write_run_record(
-    privileged: &Privileged,
+    _privileged: &Privileged,
     path: &Path,
     run: &RunRecord<&Plan>,
 ) -> Result<(), EffectError> {
-    let json = run.to_json().map_err(|cause| failed("writing", path, cause))?;
-    write(privileged, path, &json)
+    let written = run.to_json().and_then(|json| whole_file::put(path, &json, |_| {}));
+    match written {
+        Err(cause) if whole_file::is_full(&cause) => {
+            tracing::warn!(
+                "writing {}: {cause}; the site starts, but healthcheck will find it not started: make room, or mount a tmpfs on /run",
+                path.display()
+            );
+            Ok(())
+        }
+        result => result.map_err(|cause| failed("writing", path, cause)),
+    }
 }
 
-/// Writes `path` whole or not at all. No fsync: what is in `/run` is made anew at every boot.
-pub fn write(privileged: &Privileged, path: &Path, bytes: &[u8]) -> Result<(), EffectError> {
-    replace(privileged, path, bytes, |_| {})
-}
-
-/// The directory is our own, see [`make_directory`], so its path may be followed.
-fn replace(
-    _privileged: &Privileged,
-    path: &Path,
-    bytes: &[u8],
-    finish: impl FnOnce(&File),
-) -> Result<(), EffectError> {
-    // Not `*.ini`: PHP must never read half a file.
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.new"));
-    let create = || OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary);
-    let write = || -> io::Result<()> {
-        let mut file = replacing(create, || std::fs::remove_file(&temporary))?;
-        file.write_all(bytes)?;
-        finish(&file);
-        std::fs::rename(&temporary, path)
-    };
-    write().map_err(|cause| failed("writing", path, cause))
+/// Writes `path` whole or not at all.
+pub fn write(_privileged: &Privileged, path: &Path, bytes: &[u8]) -> Result<(), EffectError> {
+    whole_file::put(path, bytes, |_| {}).map_err(|cause| failed("writing", path, cause))
 }
 
 fn failed(operation: &str, path: &Path, cause: io::Error) -> EffectError {

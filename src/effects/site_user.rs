@@ -1,9 +1,12 @@
 //! What the site user makes in its own home. As the site user, so paths and links are its own.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+
+use super::user_ini;
 
 /// Makes a directory, 0755, unless anything has its name.
 pub fn make_directory(path: &Path) -> Result<(), String> {
@@ -23,5 +26,17 @@ pub fn make_error_log(path: &Path) -> Result<(), String> {
             Err(format!("making {}: {error}; PHP logs to stderr instead", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+/// Says so where every page would fail.
+pub fn look_at_user_ini(path: &Path, directives: &BTreeMap<String, String>) -> Result<(), String> {
+    match user_ini::shuts_normaliser_out(path, directives) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(format!(
+            "reading {}: its open_basedir keeps PHP from /run/cac-lsphp/ and opcache is off, so every page fails; add :/run/cac-lsphp/ to it, or let opcache be on",
+            path.display()
+        )),
+        Err(error) => Err(format!("reading {}: {error}; PHP may go on without it", path.display())),
     }
 }

@@ -36,8 +36,16 @@ pub enum RootEffect {
     MakeRuntimeDirectories {
         path: PathBuf,
     },
+    /// With the ends of the link, if that leads to the home by then.
     WriteNormaliser {
         path: PathBuf,
+        link: Option<PathBuf>,
+        home: PathBuf,
+    },
+    /// `own` is the site's own preload script.
+    WritePreload {
+        path: PathBuf,
+        own: Option<String>,
     },
     WritePing {
         path: PathBuf,
@@ -74,8 +82,16 @@ pub enum RootEffect {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum SiteUserEffect {
-    MakeDirectory { path: PathBuf },
-    MakeErrorLog { path: PathBuf },
+    MakeDirectory {
+        path: PathBuf,
+    },
+    MakeErrorLog {
+        path: PathBuf,
+    },
+    /// Looks whether the site's own ini keeps PHP from the normaliser.
+    LookAtUserIni {
+        path: PathBuf,
+    },
 }
 
 impl Effects {
@@ -96,7 +112,10 @@ fn root_effects(site: &Site, options: &Options, ini: &IniPlan) -> Vec<RootEffect
     let (home, uid, gid) = (site.home(), site.uid, site.gid);
     let mut effects = vec![
         RootEffect::MakeRuntimeDirectories { path: RUNTIME_DIRECTORY.into() },
-        RootEffect::WriteNormaliser { path: php_ini::NORMALISER.into() },
+        RootEffect::WritePreload {
+            path: php_ini::PRELOAD.into(),
+            own: options.directives.get(php_ini::PRELOAD_DIRECTIVE).map(|own| own.value.clone()),
+        },
         RootEffect::WritePing { path: PING_SCRIPT.into() },
         RootEffect::WriteIni { path: PathBuf::from(&ini.path) },
         RootEffect::WriteRunRecord { path: RUN_RECORD.into() },
@@ -109,10 +128,13 @@ fn root_effects(site: &Site, options: &Options, ini: &IniPlan) -> Vec<RootEffect
             take_ownership: options.take_ownership,
         },
     ];
-    if let (true, Some(domain)) = (options.site_link, &site.domain) {
-        let link = Path::new("/mnt/users").join(site.user.as_str()).join(domain.as_str());
-        effects.push(RootEffect::LinkSite { link, target: home });
-    }
+    let link = site
+        .domain
+        .as_ref()
+        .filter(|_| options.site_link)
+        .map(|domain| Path::new("/mnt/users").join(site.user.as_str()).join(domain.as_str()));
+    effects.extend(link.clone().map(|link| RootEffect::LinkSite { link, target: home.clone() }));
+    effects.push(RootEffect::WriteNormaliser { path: php_ini::NORMALISER.into(), link, home });
     effects
 }
 
@@ -123,6 +145,7 @@ fn site_user_effects(site: &Site) -> Vec<SiteUserEffect> {
         .map(|below| SiteUserEffect::MakeDirectory { path: home.join(below) })
         .collect();
     effects.push(SiteUserEffect::MakeErrorLog { path: home.join("logs/php-fpm/error.log") });
+    effects.push(SiteUserEffect::LookAtUserIni { path: home.join("public_html/.user.ini") });
     effects
 }
 
@@ -161,7 +184,8 @@ impl fmt::Display for RootEffect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MakeRuntimeDirectories { path } => write!(f, "make {} and its php.d", path.display()),
-            Self::WriteNormaliser { path }
+            Self::WriteNormaliser { path, .. }
+            | Self::WritePreload { path, .. }
             | Self::WritePing { path }
             | Self::WriteIni { path }
             | Self::WriteRunRecord { path } => write!(f, "write {}", path.display()),
@@ -183,6 +207,9 @@ impl fmt::Display for SiteUserEffect {
         match self {
             Self::MakeDirectory { path } => write!(f, "make {} if missing", path.display()),
             Self::MakeErrorLog { path } => write!(f, "make an empty {} if missing", path.display()),
+            Self::LookAtUserIni { path } => {
+                write!(f, "look at open_basedir in {}", path.display())
+            }
         }
     }
 }

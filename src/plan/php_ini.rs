@@ -16,6 +16,12 @@ pub const FILE: &str = "90-cac-lsphp.ini";
 /// The prepended script that gives PHP canonical paths.
 pub const NORMALISER: &str = "/run/cac-lsphp/cac-lsphp-normalize.php";
 
+/// The script that compiles it when PHP starts.
+pub const PRELOAD: &str = "/run/cac-lsphp/cac-lsphp-preload.php";
+
+/// The directive that names it; a script of the site's own is run from there.
+pub const PRELOAD_DIRECTIVE: &str = "opcache.preload";
+
 /// The file and what it says, by directive name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IniPlan {
@@ -41,6 +47,7 @@ pub fn decide(site: &Site, options: &Options) -> IniPlan {
             ("opcache.max_accelerated_files", options.opcache_max_files.value.to_string()),
             ("error_log", error_log),
             ("auto_prepend_file", NORMALISER.to_owned()),
+            (PRELOAD_DIRECTIVE, PRELOAD.to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );

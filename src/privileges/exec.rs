@@ -85,12 +85,7 @@ impl SiteUser {
 impl SiteUser {
     /// Gets ready to stay: what a program that is executed once gets for itself, its children get from here.
     pub fn settle(&self, directory: &Path) -> Result<(), ExecError> {
-        let entering = format!("entering {}", directory.display());
-        step(
-            &entering,
-            "the site user must be able to enter its home",
-            chdir(directory).map_err(Into::into),
-        )?;
+        enter(directory)?;
         step("opening /dev/null as stdin", "the container needs /dev", null_stdin())?;
         step("closing descriptors", "let seccomp allow close_range, or mount /proc", close_descriptors())?;
         // But for SIGPIPE: a log that nobody reads any more must not end the site. Children have it reset.
@@ -133,9 +128,26 @@ pub fn set_umask() -> Result<(), ExecError> {
     step("setting the umask", "let seccomp allow umask", sys::set_umask(0o022))
 }
 
+/// The site can close its own home; its start and an operator's command are in `/` then.
+fn enter(directory: &Path) -> Result<(), ExecError> {
+    match chdir(directory) {
+        Err(cause) if matches!(cause, Errno::EACCES | Errno::ENOENT | Errno::ENOTDIR) => {
+            tracing::warn!(
+                "entering {}: {cause}; it goes on in /: see who may enter that directory",
+                directory.display()
+            );
+            step("entering /", "the container needs a root directory", chdir("/").map_err(Into::into))
+        }
+        entered => step(
+            &format!("entering {}", directory.display()),
+            "the site user must be able to enter its home",
+            entered.map_err(Into::into),
+        ),
+    }
+}
+
 fn prepare(directory: &Path, program: &Program, ignored_signals: u64) -> Result<(), ExecError> {
-    let entering = format!("entering {}", directory.display());
-    step(&entering, "the site user must be able to enter its home", chdir(directory).map_err(Into::into))?;
+    enter(directory)?;
     if let Stdin::Null = program.stdin {
         step("opening /dev/null as stdin", "the container needs /dev", null_stdin())?;
     }

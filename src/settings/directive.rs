@@ -36,12 +36,18 @@ fn directive_of(name: &str) -> Result<String, String> {
     Ok(directive)
 }
 
+const NEEDED: &str = "/run/cac-lsphp/";
+
+/// Whether an `open_basedir` lets PHP open our scripts.
+pub fn covers_runtime_directory(value: &str) -> bool {
+    let covers = |entry: &str| NEEDED.starts_with(&format!("{}/", entry.trim_end_matches('/')));
+    value.split(':').any(|entry| !entry.is_empty() && covers(entry))
+}
+
 /// Under an `open_basedir` without our directory PHP could not open the normaliser, and so no page.
 /// Each entry is a directory, not the beginning of a name.
 fn reachable(name: &str, directive: String, value: &str) -> Result<String, String> {
-    const NEEDED: &str = "/run/cac-lsphp/";
-    let covers = |entry: &str| NEEDED.starts_with(&format!("{}/", entry.trim_end_matches('/')));
-    if value.split(':').any(|entry| !entry.is_empty() && covers(entry)) {
+    if covers_runtime_directory(value) {
         return Ok(directive);
     }
     Err(format!("{name} is refused: without {NEEDED} in it PHP could open no page; add :{NEEDED}"))

@@ -90,12 +90,11 @@ fn conditions(place: &'static str) -> Vec<State> {
     let log = place == ERROR_LOG;
     let given = move |by_root| if log { Starts } else { by_root };
     let with_mode_000 = match place {
-        "" => Ends(71),                           // the site user cannot enter its home
-        "logs" | "logs/php-fpm" => StartsWarning, // nor look for its log
-        _ => Starts,
+        ERROR_LOG => Starts,
+        _ => StartsWarning, // root has closed it, or the site user cannot enter it or look for its log
     };
     vec![
-        state("immutable, root's", place, plant::immutable, given(Ends(71))),
+        state("immutable, root's", place, plant::immutable, given(StartsWarning)),
         state(
             "immutable, the site's",
             place,
@@ -105,7 +104,12 @@ fn conditions(place: &'static str) -> Vec<State> {
             },
             Starts,
         ),
-        state("another uid's", place, |path| plant::owner(path, 4242), if top { Ends(78) } else { Starts }),
+        state(
+            "another uid's",
+            place,
+            |path| plant::owner(path, 4242),
+            if top { Ends(78) } else { given(StartsWarning) },
+        ),
         state("mode 000", place, |path| plant::mode(path, 0), with_mode_000),
         state("mode 6777", place, |path| plant::mode(path, 0o6777), Starts),
         state(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -84,4 +84,63 @@ fn a_hundred_thousand_files_are_not_looked_at() {
     // The proof that this file system tells.
     assert_eq!(fs::read_dir(&uploads).unwrap().count(), 100);
     assert!(read_since(&uploads), "access times are not kept here, so this test proves nothing");
+}
+
+/// A directory of root's that the site renamed: what is closed to it stays so.
+#[test]
+fn what_root_has_closed_is_not_given_away() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = |name: &str, mode: u32, content: bool| {
+        let path = home.path().join(name);
+        fs::create_dir(&path).unwrap();
+        if content {
+            fs::write(path.join("dump.sql"), "secret").unwrap();
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    directory("logs", 0o700, true);
+    directory("public_html", 0o755, true);
+    let site = Site::at(home.path()).start();
+    let owner = |name: &str| fs::metadata(home.path().join(name)).unwrap().uid();
+    assert_eq!((owner("logs"), owner("public_html"), owner("public_html/dump.sql")), (0, UID, 0));
+    assert_eq!(
+        site.logs().matches("giving /home/alice/logs: root has closed it").count(),
+        1,
+        "{}",
+        site.logs()
+    );
+    drop(site);
+    fs::remove_file(home.path().join("logs/dump.sql")).unwrap();
+    drop(Site::at(home.path()).start());
+    assert_eq!(owner("logs"), UID, "closed, but empty");
+}
+
+/// Without CHOWN, as on an immutable or read-only volume: the site is served with what it has.
+#[test]
+fn what_cannot_be_given_is_a_warning() {
+    let home = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(home.path(), Some(UID), Some(UID)).unwrap();
+    let site = Site::at(home.path()).page("page.php", "<?php echo 1;").file("logs/old.log", "");
+    let site = site.options(["--cap-drop", "ALL", "--cap-add", "SETUID", "--cap-add", "SETGID"]).start();
+    assert_eq!(site.get("page.php").body, b"1");
+    assert_eq!(site.logs().matches("giving /home/alice/logs: ").count(), 1, "{}", site.logs());
+    drop(site);
+    std::os::unix::fs::chown(home.path(), Some(0), Some(0)).unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let site = Site::at(home.path());
+    let site = site.options(["--cap-drop", "ALL", "--cap-add", "SETUID", "--cap-add", "SETGID"]).start();
+    assert_eq!(site.get("page.php").body, b"1");
+    assert!(site.logs().contains("giving /home/alice: "), "{}", site.logs());
+}
+
+/// The site closed its own home: it gets what it has asked for, and operators keep their tools.
+#[test]
+fn a_closed_home_ends_neither_a_start_nor_a_command() {
+    let home = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(home.path(), Some(UID), Some(UID)).unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o000)).unwrap();
+    let site = Site::at(home.path()).start();
+    assert!(site.logs().contains("entering /home/alice: "), "{}", site.logs());
+    assert_eq!(site.exec(["cac-lsphp", "exec", "--", "id", "-u"]), format!("{UID}\n"));
+    assert!(site.exec(["cac-lsphp", "healthcheck"]).starts_with("healthy"));
 }

@@ -13,3 +13,4 @@ mod pool;
 mod process;
 mod refusals;
 mod request;
+mod runtime;

@@ -1,10 +1,13 @@
 //! The prepended script, asked about one path after the other by a page of the site itself.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
-use crate::support::Site;
+use cac_lsphp::lsapi::Request;
+
+use crate::support::{PATIENCE, Site, parse};
 
 /// Sets both variables to each path, includes the normaliser again, and tells what became of them,
 /// of everything defined, and of the output.
@@ -41,10 +44,11 @@ fn resolves_the_link_and_nothing_else() {
         "/public_html/",
         "/public_html/now/page.php",
         "/public_html/../public_html",
+        "/public_html/missing.php",
     ]
     .map(|rest| (json!(link(rest)), json!(home(rest))));
     let as_it_was = [
-        json!(link("/public_html/missing.php")),
+        json!("/mnt/users/alice/example.community/public_html"),
         json!("/mnt/users/alice/example.org/public_html"),
         json!("/mnt/users/alice"),
         json!("/mnt/users/"),
@@ -88,16 +92,89 @@ fn opcache_keeps_it_from_the_first_request_on() {
     assert!((3595..3605).contains(&older_by), "{older_by} s");
 }
 
+const SEEN: &str = "<?php echo json_encode([$_SERVER['DOCUMENT_ROOT'], $_SERVER['SCRIPT_FILENAME']]);";
+
+fn canonical() -> Value {
+    json!(["/home/alice/public_html", "/home/alice/public_html/seen.php"])
+}
+
+/// As panels write it. PHP may not open the normaliser then, and has it compiled since it started.
+#[test]
+fn an_open_basedir_of_the_sites_own_does_not_shut_it_out() {
+    let site = Site::new()
+        .page("seen.php", SEEN)
+        .page("reset.php", "<?php echo json_encode([opcache_reset(), ini_get('open_basedir')]);")
+        .page(".user.ini", "open_basedir = /home/alice/:/tmp/\n")
+        .env("CAC_INI_opcache__revalidate_freq", "0")
+        .start();
+    for _ in 0..3 {
+        assert_eq!(site.json("seen.php"), canonical());
+        assert_eq!(site.json("reset.php"), json!([true, "/home/alice/:/tmp/"]), "it is in force");
+    }
+    assert_eq!(fs::read_to_string(site.home.join("logs/php-fpm/error.log")).unwrap(), "");
+}
+
+/// Without opcache there is no way around it; the start says so and how to mend it.
+#[test]
+fn where_an_open_basedir_does_shut_it_out_the_start_says_so() {
+    let site = Site::new().page("seen.php", SEEN).page(".user.ini", "open_basedir = /home/alice/:/tmp/\n");
+    let site = site.env("CAC_INI_opcache__enable", "0").start();
+    assert_eq!(site.get("seen.php").status, 500);
+    assert_eq!(site.logs().matches("add :/run/cac-lsphp/ to it").count(), 1, "{}", site.logs());
+    let mended = "open_basedir = /home/alice/:/tmp/:/run/cac-lsphp/\n";
+    let site = Site::new().page("seen.php", SEEN).page(".user.ini", mended);
+    let site = site.env("CAC_INI_opcache__enable", "0").start();
+    assert_eq!(site.json("seen.php"), canonical());
+    assert!(!site.logs().contains("open_basedir"), "{}", site.logs());
+}
+
+/// Settings of a panel's, under which realpath() warned twice a request, or was no function.
+#[test]
+fn neither_a_narrow_open_basedir_nor_disabled_functions_are_in_its_way() {
+    for (name, value) in [
+        ("CAC_INI_open_basedir", "/home/alice/public_html/:/run/cac-lsphp/"),
+        ("CAC_INI_disable_functions", "realpath,readlink,file_exists,opcache_compile_file"),
+    ] {
+        let site = Site::new().page("seen.php", SEEN).env(name, value).start();
+        assert_eq!(site.json("seen.php"), canonical(), "{name}");
+        let log = fs::read_to_string(site.home.join("logs/php-fpm/error.log")).unwrap();
+        assert_eq!(log, "", "{name}");
+    }
+}
+
+#[test]
+fn a_preload_script_of_the_sites_own_is_run_too() {
+    let site = Site::new()
+        .page("pre.php", "<?php function preloaded() { return 'it is'; }")
+        .page("seen.php", "<?php echo json_encode([$_SERVER['DOCUMENT_ROOT'], preloaded()]);")
+        .env("CAC_INI_opcache__preload", "/home/alice/public_html/pre.php")
+        .start();
+    assert_eq!(site.json("seen.php"), json!(["/home/alice/public_html", "it is"]));
+}
+
+/// What is in the link's place is no other name of the home.
+#[test]
+fn without_the_link_paths_stay_as_they_came() {
+    for (name, value) in [("CAC_SITE_LINK", "0"), ("domain", "")] {
+        let site = Site::new().page("normalise.php", PAGE);
+        let paths = json!(["/mnt/users/alice/example.com/public_html"]);
+        let site = site.page("paths.json", &paths.to_string()).env(name, value).start();
+        let script = "/home/alice/public_html/normalise.php";
+        let request = Request::new("GET", script, "/normalise.php");
+        let results = parse(&site.client().fetch(&request, None, PATIENCE).unwrap());
+        assert_eq!(results[0][0], paths[0], "{name}");
+    }
+}
+
 /// As Wordfence does it, with what docs/deployment.md says to do about it.
 #[test]
 fn a_prepended_file_of_the_sites_own_takes_its_place() {
-    const SEEN: &str = "<?php echo json_encode($_SERVER['DOCUMENT_ROOT']);";
     const INCLUDING: &str = "<?php include '/run/cac-lsphp/cac-lsphp-normalize.php';";
     for (own, root) in
         [("<?php", "/mnt/users/alice/example.com/public_html"), (INCLUDING, "/home/alice/public_html")]
     {
         let site = Site::new().page("seen.php", SEEN).page("own.php", own);
         let site = site.page(".user.ini", "auto_prepend_file = /home/alice/public_html/own.php\n").start();
-        assert_eq!(site.json("seen.php"), json!(root), "{own}");
+        assert_eq!(site.json("seen.php")[0], json!(root), "{own}");
     }
 }
