@@ -4,25 +4,28 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// As many as a program for the kernel holds on every machine: 14 instructions each at most, and
 /// `net.core.optmem_max` has room for 2,500 (20 KiB, the kernel's default before Linux 6.7).
 pub const MOST: usize = 128;
 
 /// An address, or all that start with the same bits. IPv4 addresses that are mapped into IPv6 are IPv4's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Network {
     first: IpAddr,
     prefix: u8,
 }
 
 /// The peers that may connect; at least one, at most [`MOST`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Network>")]
 pub struct Clients(Vec<Network>);
 
 /// No network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an address or a network, or none or more than {MOST} of them")]
 pub struct NotANetwork;
 
 impl Network {
@@ -97,6 +100,20 @@ impl FromStr for Network {
     }
 }
 
+impl TryFrom<String> for Network {
+    type Error = NotANetwork;
+
+    fn try_from(text: String) -> Result<Self, NotANetwork> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.first.fmt(f)?;
@@ -115,8 +132,14 @@ impl FromStr for Clients {
 
     fn from_str(text: &str) -> Result<Self, NotANetwork> {
         let names = text.split(|character: char| character == ',' || character.is_ascii_whitespace());
-        let networks =
-            names.filter(|name| !name.is_empty()).map(str::parse).collect::<Result<Vec<_>, _>>()?;
+        names.filter(|name| !name.is_empty()).map(str::parse).collect::<Result<Vec<_>, _>>()?.try_into()
+    }
+}
+
+impl TryFrom<Vec<Network>> for Clients {
+    type Error = NotANetwork;
+
+    fn try_from(networks: Vec<Network>) -> Result<Self, NotANetwork> {
         if networks.is_empty() || networks.len() > MOST { Err(NotANetwork) } else { Ok(Self(networks)) }
     }
 }
@@ -130,12 +153,6 @@ impl fmt::Display for Clients {
             network.fmt(f)?;
         }
         Ok(())
-    }
-}
-
-impl Serialize for Clients {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(Network::to_string))
     }
 }
 

@@ -64,8 +64,8 @@ fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -
         }
     }
     let listen = &run.listener.address;
-    if let Some(socket) = &run.listener.handed_over {
-        holds(proc, run.pid, socket, listen)?;
+    if let Some(inode) = run.listener.handed_over {
+        holds(proc, run.pid, inode, listen)?;
         if extent.connect || extent.deep {
             let cause = "its listener was handed over, and may be in another network; check without --connect and --deep";
             return Err(Reason::NoConnection(cause.to_owned()));
@@ -73,6 +73,7 @@ fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -
         return Ok(());
     }
     found.queue = queue(proc, &run.listener)?;
+    found.allowed_clients.clone_from(&run.plan.listener.allowed_clients);
     if extent.connect {
         found.connect = Some(probe::connect(listen, deadline)?);
     }
@@ -110,9 +111,11 @@ fn read_record(root: &Path) -> Result<RunRecord, Reason> {
 
 /// Whether lsphp has the listener that was handed over. Only root with CAP_SYS_PTRACE and the site itself may
 /// see; for others that lsphp runs must do.
-fn holds(proc: &Path, pid: u32, socket: &Path, listen: &Address) -> Result<(), Reason> {
+fn holds(proc: &Path, pid: u32, inode: u64, listen: &Address) -> Result<(), Reason> {
     match std::fs::read_link(proc.join(format!("{pid}/fd/0"))) {
-        Ok(held) if held != socket => Err(Reason::NotListening { listen: listen.clone() }),
+        Ok(held) if held != Path::new(&format!("socket:[{inode}]")) => {
+            Err(Reason::NotListening { listen: listen.clone() })
+        }
         _ => Ok(()),
     }
 }

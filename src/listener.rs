@@ -8,7 +8,7 @@ pub mod group;
 pub mod inherited;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::settings::identity::{Gid, Uid};
 
@@ -26,6 +26,11 @@ impl Listener {
     pub fn give_to(&self, uid: Uid, gid: Gid) -> io::Result<()> {
         give([&self.serving].into_iter().chain(&self.parking), uid, gid)
     }
+}
+
+/// What tells a socket from others in the kernel's tables.
+pub fn inode(socket: &impl AsFd) -> io::Result<u64> {
+    Ok(nix::sys::stat::fstat(socket)?.st_ino)
 }
 
 fn give<'a>(sockets: impl IntoIterator<Item = &'a OwnedFd>, uid: Uid, gid: Gid) -> io::Result<()> {

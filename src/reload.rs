@@ -18,7 +18,7 @@ use crate::health::probe;
 use crate::lsapi::Deadline;
 use crate::plan::php_ini::IniPlan;
 use crate::plan::{
-    FrontEndPlan, MemoryPlan, OpcachePlan, Plan, RUNTIME_DIRECTORY, SitePlan, SupervisionPlan,
+    FrontEndPlan, ListenerPlan, MemoryPlan, OpcachePlan, Plan, RUNTIME_DIRECTORY, SitePlan, SupervisionPlan,
 };
 use crate::privileges::Privileged;
 use crate::running::RunRecord;
@@ -36,6 +36,7 @@ const PROOF_TIME: Duration = Duration::from_secs(20);
 struct OldPlan {
     site: SitePlan,
     front_end: FrontEndPlan,
+    listener: ListenerPlan,
     memory: MemoryPlan,
     opcache: OpcachePlan,
     ini: IniPlan,
@@ -115,7 +116,18 @@ fn specification(plan: &Plan, record: &RunRecord<OldPlan>) -> Result<Specificati
     same("gid", plan.site.gid.to_string(), record.plan.site.gid.to_string());
     same("domain", domain(&plan.site.domain), domain(&record.plan.site.domain));
     same("CAC_LISTEN", plan.front_end.address.to_string(), record.listener.address.to_string());
+    let (listener, was) = (&plan.listener, &record.plan.listener);
+    same("CAC_BACKLOG", backlog(listener), backlog(was));
+    same("CAC_ALLOWED_CLIENTS", allowed(listener), allowed(was));
     specification.filter(|_| faults.is_empty()).ok_or(StartError::Refused(faults))
+}
+
+fn backlog(listener: &ListenerPlan) -> String {
+    listener.backlog.unwrap_or_default().to_string()
+}
+
+fn allowed(listener: &ListenerPlan) -> String {
+    listener.allowed_clients.as_ref().map_or_else(|| "everybody".to_owned(), ToString::to_string)
 }
 
 /// The files that differ from plan to plan, until the new plan is proven beside their places.

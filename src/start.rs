@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::decision;
 use crate::effects::{self, EffectError};
 use crate::exit::Exit;
 use crate::listener::group::{self, Group, Member};
-use crate::listener::{Listener, inherited};
+use crate::listener::{Listener, inherited, inode};
 use crate::logging;
 use crate::lsphp::Lsphp;
 use crate::plan::{ListenerPlan, Opener, Plan};
@@ -181,22 +181,20 @@ pub fn begin() -> Result<(Privileged, Plan), StartError> {
 /// its listener itself.
 fn record<'a>(plan: &'a Plan, lsphp: &Path, opened: &Opened) -> Result<RunRecord<&'a Plan>, EffectError> {
     let unreadable = |cause| EffectError::failed("reading", Path::new("/proc/self"), cause, "mount /proc");
-    let handed_over = match opened {
-        Opened::HandedOver(socket) => Some(socket_name(socket).map_err(unreadable)?),
-        _ => None,
-    };
+    let (mut parking, mut handed_over) = (None, None);
+    match opened {
+        Opened::Nothing | Opened::Listener(_) => {}
+        Opened::HandedOver(socket) => handed_over = Some(inode(socket).map_err(unreadable)?),
+        Opened::Group(group, _) => parking = Some(group.parking_inode().map_err(unreadable)?),
+    }
     let listener = ListenerRecord {
         address: plan.front_end.address.clone(),
         backlog: plan.listener.backlog.unwrap_or_default(),
         uid: plan.site.uid.as_raw(),
+        parking,
         handed_over,
     };
     RunRecord::of_this_process(plan, lsphp, listener, plan.event_files.clone()).map_err(unreadable)
-}
-
-/// As the kernel shows it: `socket:[inode]`.
-fn socket_name(socket: &OwnedFd) -> io::Result<PathBuf> {
-    std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd()))
 }
 
 /// The drop as the plan says it, with its warnings logged.

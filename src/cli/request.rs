@@ -108,7 +108,9 @@ fn prepare(arguments: &RequestArgs) -> anyhow::Result<(Address, Request)> {
     let target = Target::parse(&arguments.target, root, user.map(|user| OsStr::new(user.as_str())));
     let address = match &arguments.addr {
         Some(address) => address.clone(),
-        None => site?.0,
+        None => site?.0.ok_or_else(|| {
+            anyhow!("the site's listener was handed over (LISTEN_FDS), and its address is not known here; give --addr")
+        })?,
     };
     let target = target?;
     let default_method = if arguments.data.is_some() { "POST" } else { "GET" };
@@ -134,11 +136,15 @@ fn prepare(arguments: &RequestArgs) -> anyhow::Result<(Address, Request)> {
     Ok((address, request))
 }
 
-/// Where the site listens and whose it is: as it was started, else as it would be.
-fn site() -> anyhow::Result<(Address, Option<User>)> {
+/// Where the site listens, if that is known, and whose it is: as it was started, else as it would be.
+fn site() -> anyhow::Result<(Option<Address>, Option<User>)> {
     match <RunRecord>::read(Path::new("/")) {
-        Ok(run) => Ok((run.listener.address, Some(run.plan.site.user))),
+        Ok(RunRecord { listener, plan, .. }) => {
+            let known = listener.handed_over.is_none();
+            Ok((known.then_some(listener.address), Some(plan.site.user)))
+        }
         Err(_) => decision::address(StartedAs::of_this_process().uid)
+            .map(|(address, user)| (Some(address), user))
             .map_err(|faults| anyhow!("{}; or give --addr", faults.join("; "))),
     }
 }

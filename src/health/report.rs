@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::Reason;
+use crate::clients::Clients;
 use crate::running::events::Events;
 use crate::running::socket::Queue;
 use crate::supervise::name::Doing;
@@ -26,6 +27,8 @@ pub struct Findings {
     pub pid: Option<u32>,
     pub workers: Option<Workers>,
     pub queue: Option<Queue>,
+    /// Who gets an answer; `None`: everybody, or nobody knows.
+    pub allowed_clients: Option<Clients>,
     pub events: Events,
     /// How long a connect took.
     pub connect: Option<Duration>,
@@ -56,6 +59,10 @@ impl Findings {
         facts.extend(self.pid.map(|pid| format!("lsphp {pid}")));
         facts.extend(self.workers.map(|workers| format!("{} workers of {}", workers.running, workers.limit)));
         facts.extend(self.queue.map(|queue| format!("queue {} of {}", queue.length, queue.limit)));
+        facts.extend(self.allowed_clients.as_ref().map(|clients| {
+            // A comma would end the fact.
+            format!("allowed: {}", clients.to_string().replace(", ", " "))
+        }));
         facts.extend(self.connect.map(|time| format!("connected in {:.1} ms", milliseconds(time))));
         facts.extend(self.answer.as_ref().map(|answer| {
             let Answer { status, time, php } = answer;
@@ -112,6 +119,7 @@ struct Json<'a> {
     pid: Option<u32>,
     workers: Option<Workers>,
     queue: Option<Queue>,
+    allowed_clients: Option<&'a Clients>,
     saturated: bool,
     oom_kills: Option<u64>,
     forks_refused: Option<u64>,
@@ -137,6 +145,7 @@ impl Serialize for Report {
             pid: found.pid,
             workers: found.workers,
             queue: found.queue,
+            allowed_clients: found.allowed_clients.as_ref(),
             saturated: found.is_saturated(),
             oom_kills: found.events.oom_kills,
             forks_refused: found.events.forks_refused,
@@ -171,6 +180,7 @@ mod tests {
             pid: Some(1),
             workers: Some(Workers { running: 5, limit: 7 }),
             queue: Some(Queue { length: 0, limit: 10 }),
+            allowed_clients: None,
             events: Events { oom_kills: Some(0), forks_refused: Some(0) },
             connect: None,
             answer: None,
@@ -180,6 +190,7 @@ mod tests {
     fn in_trouble() -> Findings {
         Findings {
             queue: Some(Queue { length: 11, limit: 10 }),
+            allowed_clients: Some("172.30.0.2, fd00::/64".parse().unwrap()),
             events: Events { oom_kills: Some(2), forks_refused: Some(3) },
             connect: Some(Duration::from_micros(240)),
             answer: Some(Answer { status: 200, time: Duration::from_micros(1750), php: "8.2.29".into() }),
@@ -200,8 +211,8 @@ mod tests {
         assert_eq!(healthy(idle()).to_string(), "healthy: lsphp 1, 5 workers of 7, queue 0 of 10");
         assert_eq!(
             healthy(in_trouble()).to_string(),
-            "healthy: lsphp 1, 5 workers of 7, queue 11 of 10, connected in 0.2 ms, answer 200 in 1.8 ms \
-             from PHP 8.2.29, saturated, OOM kills 2, forks refused by pids.max 3"
+            "healthy: lsphp 1, 5 workers of 7, queue 11 of 10, allowed: 172.30.0.2 fd00::/64, connected in 0.2 ms, \
+             answer 200 in 1.8 ms from PHP 8.2.29, saturated, OOM kills 2, forks refused by pids.max 3"
         );
         let comm = "a\nb\u{1b}".to_owned();
         let line = unhealthy(Reason::NotLsphp { pid: 7, comm }, in_trouble()).to_string();
@@ -215,13 +226,14 @@ mod tests {
         let expected = json!({
             "healthy": true, "reason": null,
             "message": "healthy: lsphp 1, 5 workers of 7, queue 0 of 10",
-            "doing": null, "pid": 1, "workers": {"running": 5, "limit": 7}, "queue": {"length": 0, "limit": 10}, "saturated": false,
-            "oom_kills": 0, "forks_refused": 0, "connect_ms": null, "answer": null
+            "doing": null, "pid": 1, "workers": {"running": 5, "limit": 7}, "queue": {"length": 0, "limit": 10},
+            "allowed_clients": null, "saturated": false, "oom_kills": 0, "forks_refused": 0, "connect_ms": null, "answer": null
         });
         assert_eq!(serde_json::to_value(healthy(idle())).unwrap(), expected);
 
         let json = serde_json::to_value(healthy(in_trouble())).unwrap();
         assert_eq!(json["answer"], json!({"status": 200, "ms": 1.75, "php": "8.2.29"}));
+        assert_eq!(json["allowed_clients"], json!(["172.30.0.2", "fd00::/64"]));
         assert_eq!((&json["saturated"], &json["connect_ms"]), (&json!(true), &json!(0.24)));
 
         let json = serde_json::to_value(unhealthy(Reason::Stopped { pid: 1 }, Findings::default())).unwrap();

@@ -28,6 +28,9 @@ use crate::sys;
 /// With 0 a kernel takes every SYN for a flood, and says so in the host's log.
 const PARKING_BACKLOG: u32 = 1;
 
+/// No SYN gets there; a check tells it from the serving one by this.
+const SPARE_BACKLOG: u32 = 0;
+
 /// The time to live of a packet that no router has forwarded and whose sender asked for the most; an ordinary
 /// one starts with 64 or 128.
 const NEAREST: i32 = 255;
@@ -105,6 +108,11 @@ impl Group {
         Ok(group)
     }
 
+    /// Of the parking listener.
+    pub fn parking_inode(&self) -> io::Result<u64> {
+        super::inode(&self.parking)
+    }
+
     /// What lsphp needs of it, where nothing of ours stays.
     pub fn hand_over(self, first: Member) -> Listener {
         Listener { serving: first.socket, parking: Some(self.parking) }
@@ -140,7 +148,7 @@ impl Group {
     pub fn leave(&mut self, listener: Member) -> io::Result<()> {
         // Only where the other slot is taken does a number move when this one goes.
         let spare = bound(self.address)?;
-        sys::start_listening(spare.as_fd(), 1)?;
+        sys::start_listening(spare.as_fd(), SPARE_BACKLOG)?;
         shutdown(listener.socket.as_raw_fd(), Shutdown::Read)?;
         self.spare = Some(spare);
         self.vacant = listener.slot;

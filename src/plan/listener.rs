@@ -1,6 +1,6 @@
 //! Who opens the listener, how long its queue is, and whom it lets in.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::clients::Clients;
@@ -11,7 +11,7 @@ use crate::settings::Options;
 /// end with many processes, which come again after seconds.
 pub const BACKLOG: u32 = 511;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerPlan {
     pub opened_by: Opener,
     /// Connections that may wait; null: whoever opened it knows.
@@ -20,7 +20,7 @@ pub struct ListenerPlan {
     pub allowed_clients: Option<Clients>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Opener {
     /// `lsphp -b`.

@@ -78,10 +78,11 @@ impl Search<'_> {
         ControlFlow::Continue(())
     }
 
-    /// The listeners beside it in a group, from which nobody accepts, have next to no backlog.
+    /// Nobody accepts from the two that may be beside it in a group: the parking one, and a spare one that has no
+    /// backlog.
     fn serves(&self, listener: &Listener) -> bool {
-        const LEAST: u32 = 2;
-        listener.backlog.is_none_or(|backlog| backlog >= LEAST.min(self.wanted.backlog))
+        let is_parking = self.wanted.parking.is_some() && listener.inode == self.wanted.parking;
+        !is_parking && listener.backlog != Some(0)
     }
 
     fn queue(&self, listener: &Listener) -> Option<Queue> {
@@ -126,14 +127,19 @@ mod tests {
 
     const SITE: u32 = 61045;
 
+    fn wanted(listen: &str) -> ListenerRecord {
+        let address = listen.parse().unwrap();
+        ListenerRecord { address, backlog: 10, uid: SITE, parking: Some(7), handed_over: None }
+    }
+
     /// Who holds `listen` among `listeners`.
     fn seen(listen: &str, listeners: &[(&str, u32)]) -> Holder {
-        let wanted =
-            ListenerRecord { address: listen.parse().unwrap(), backlog: 10, uid: SITE, handed_over: None };
+        let wanted = wanted(listen);
         let mut search = Search { wanted: &wanted, holder: Holder::Nobody };
         for (address, uid) in listeners {
             let address = address.parse().unwrap();
-            let listener = Listener { address, uid: Some(*uid), waiting: Some(3), backlog: Some(511) };
+            let (waiting, backlog, inode) = (Some(3), Some(511), Some(8));
+            let listener = Listener { address, uid: Some(*uid), waiting, backlog, inode };
             if search.see(&listener).is_break() {
                 break;
             }
@@ -180,17 +186,26 @@ mod tests {
         assert_eq!(seen(&path, &[(&path, 0)]), other(0));
     }
 
+    /// However short the serving one's queue is.
+    #[test]
+    fn of_a_group_the_serving_listener_is_found() {
+        let wanted = ListenerRecord { backlog: 1, ..wanted("0.0.0.0:9000") };
+        let mut search = Search { wanted: &wanted, holder: Holder::Nobody };
+        for (inode, backlog, waiting) in [(7, 1, 2), (8, 0, 0), (9, 1, 1)] {
+            let (address, uid) = (wanted.address.clone(), Some(SITE));
+            let (waiting, backlog, inode) = (Some(waiting), Some(backlog), Some(inode));
+            let found = search.see(&Listener { address, uid, waiting, backlog, inode }).is_break();
+            assert_eq!(found, inode == Some(9));
+        }
+        assert_eq!(search.holder, Holder::Site(Some(Queue { length: 1, limit: 1 })));
+    }
+
     #[test]
     fn a_table_without_the_backlog_has_it_from_the_record() {
-        let wanted = ListenerRecord {
-            address: "0.0.0.0:9000".parse().unwrap(),
-            backlog: 10,
-            uid: SITE,
-            handed_over: None,
-        };
+        let wanted = wanted("0.0.0.0:9000");
         let mut search = Search { wanted: &wanted, holder: Holder::Nobody };
-        let mut listener =
-            Listener { address: wanted.address.clone(), uid: Some(SITE), waiting: Some(3), backlog: None };
+        let (address, uid) = (wanted.address.clone(), Some(SITE));
+        let mut listener = Listener { address, uid, waiting: Some(3), backlog: None, inode: None };
         let _ = search.see(&listener);
         assert_eq!(search.holder, Holder::Site(Some(Queue { length: 3, limit: 10 })));
         listener.waiting = None;

@@ -48,7 +48,7 @@ pub(super) fn listeners(
 }
 
 /// `0: 0100007F:2328 00000000:0000 0A 00000000:00000003 00:00000000 00000000 61045 …`: number,
-/// local and remote address, state, send and receive queue, timer, retransmissions, uid. Of a
+/// local and remote address, state, send and receive queue, timer, retransmissions, uid, timeouts, inode. Of a
 /// listening socket the receive queue is what waits to be accepted.
 fn tcp_line(line: &[u8]) -> Option<Listener> {
     let line = std::str::from_utf8(line).ok()?;
@@ -63,6 +63,7 @@ fn tcp_line(line: &[u8]) -> Option<Listener> {
         uid: fields.nth(2)?.parse().ok(),
         waiting: Some(u32::from_str_radix(waiting, 16).ok()?),
         backlog: None,
+        inode: fields.nth(1).and_then(|inode| inode.parse().ok()),
     })
 }
 
@@ -106,6 +107,7 @@ fn unix_line(line: &[u8]) -> Option<Listener> {
         uid: None,
         waiting: None,
         backlog: None,
+        inode: None,
     })
 }
 
@@ -140,6 +142,7 @@ mod tests {
                 uid: Some(4_294_967_294),
                 waiting: Some(3),
                 backlog: None,
+                inode: Some(2881),
             };
             assert_eq!(tcp_line(line(local, "0A", 4_294_967_294).as_bytes()), Some(listener));
             assert_eq!(tcp_line(line(local, "01", 0).as_bytes()), None, "established");
@@ -154,6 +157,7 @@ mod tests {
             uid: None,
             waiting: None,
             backlog: None,
+            inode: None,
         };
         for (line, expected) in [
             (

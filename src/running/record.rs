@@ -11,7 +11,7 @@ use super::process_stat::ProcessStat;
 use crate::address::Address;
 use crate::cgroup::EventFiles;
 use crate::kernel_file;
-use crate::plan::{FrontEndPlan, Plan, RUN_RECORD, SitePlan, SupervisionPlan};
+use crate::plan::{FrontEndPlan, ListenerPlan, Plan, RUN_RECORD, SitePlan, SupervisionPlan};
 
 /// More than any record has: it names the variables that are passed on, and the kernel takes 2 MiB
 /// of them at most.
@@ -48,9 +48,11 @@ pub struct ListenerRecord {
     pub backlog: u32,
     /// Who owns it.
     pub uid: u32,
-    /// Where it was handed over, possibly out of another network namespace: `socket:[inode]`, lsphp's
+    /// The inode of the listener beside it from which nobody accepts, where there is one.
+    pub parking: Option<u64>,
+    /// Where it was handed over, possibly out of another network namespace, its inode: it is lsphp's
     /// descriptor 0. Then address and backlog are unknown.
-    pub handed_over: Option<PathBuf>,
+    pub handed_over: Option<u64>,
 }
 
 /// The part of the plan that is read back, in the plan's own types.
@@ -58,6 +60,7 @@ pub struct ListenerRecord {
 pub struct RecordedPlan {
     pub site: SitePlan,
     pub front_end: FrontEndPlan,
+    pub listener: ListenerPlan,
     pub supervision: Option<SupervisionPlan>,
 }
 
@@ -149,6 +152,7 @@ mod tests {
         "plan": {
             "site": {"user": "alice", "uid": 61045, "gid": 61045, "domain": null, "home": "/home/alice"},
             "front_end": {"max_conns": 9, "address": "[::]:9000", "document_root": null},
+            "listener": {"opened_by": "cac_lsphp", "backlog": 511, "allowed_clients": ["10.0.0.5", "fd00::/64"]},
             "supervision": null, "exec": {"argv": []}
         }
     }"#;
@@ -173,6 +177,7 @@ mod tests {
             address: "0.0.0.0:9000".parse().unwrap(),
             backlog: 10,
             uid: 61045,
+            parking: Some(4711),
             handed_over: None,
         };
         let events = EventFiles { oom_kills: Some("sys/x".into()), forks_refused: None };
@@ -187,6 +192,7 @@ mod tests {
         let part = RecordedPlan {
             site: plan.site.clone(),
             front_end: plan.front_end.clone(),
+            listener: plan.listener.clone(),
             supervision: plan.supervision,
         };
         let RunRecord {
@@ -227,6 +233,7 @@ mod tests {
             with("7", "-7"),
             with("\"alice\"", "\"../../etc\""),
             with("\"uid\": 61045, \"gid\"", "\"uid\": 0, \"gid\""),
+            with("fd00::/64", "front-end"),
             with("null, \"home\"", "\"a/b\", \"home\""),
         ] {
             assert!(<RunRecord>::parse(text.as_bytes()).is_err(), "{text}");

@@ -131,6 +131,7 @@ fn inet_row(payload: &[u8], ip: IpAddr) -> Result<Listener, Malformed> {
         uid: Some(u32_at(payload, 64)?),
         waiting: Some(u32_at(payload, 56)?),
         backlog: Some(u32_at(payload, 60)?),
+        inode: Some(u32_at(payload, 68)?.into()),
     })
 }
 
@@ -149,7 +150,7 @@ fn unix_row(payload: &[u8]) -> Result<Option<Listener>, Malformed> {
         }
         attributes = attributes.get(aligned(length)..).unwrap_or_default();
     }
-    Ok(path.map(|path| Listener { address: Address::Unix(path), uid, waiting, backlog }))
+    Ok(path.map(|path| Listener { address: Address::Unix(path), uid, waiting, backlog, inode: None }))
 }
 
 /// A name in the file system ends at a NUL, if there is one; an abstract name starts with one.

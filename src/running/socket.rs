@@ -13,6 +13,7 @@ pub struct Listener {
     /// Connections that wait to be accepted.
     pub waiting: Option<u32>,
     pub backlog: Option<u32>,
+    pub inode: Option<u64>,
 }
 
 /// Connections that wait to be accepted.

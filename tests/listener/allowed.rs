@@ -65,7 +65,9 @@ fn is_let_in_alone(network: &Network, site: Site) {
     assert_eq!(network.connect(6, &site), "silence silence ", "{}", site.logs());
     // Nothing of it is to be seen: no worker, nobody in the queue, no line.
     let idle = site.exec(["cac-lsphp", "healthcheck"]);
-    assert!(idle.contains("0 workers of 7, queue 0 of 511"), "{idle}");
+    let allowed = network.member(5).join(" ");
+    let healthy = format!("0 workers of 7, queue 0 of 511, allowed: {allowed}");
+    assert!(idle.contains(&healthy), "{idle}");
     assert_eq!(site.logs(), before);
 
     assert_eq!(network.connect(5, &site), "connected connected ", "{}", site.logs());
@@ -105,4 +107,32 @@ fn lists_that_are_wrong_are_refused_together() {
         let told = ended.stderr.lines().filter(|line| line.contains("ERROR") && line.contains(name)).count();
         assert_eq!(told, 1, "{}", ended.stderr);
     }
+}
+
+#[test]
+fn the_serving_listener_is_told_from_the_parking_one_however_short_its_queue() {
+    for supervise in ["0", "1"] {
+        let site = Site::new().env("CAC_ALLOWED_CLIENTS", "10.213.0.5").env("CAC_BACKLOG", "1");
+        let site = site.env("CAC_SUPERVISE", supervise).start();
+        let said = site.exec(["cac-lsphp", "healthcheck"]);
+        assert!(said.contains("queue 0 of 1, allowed: 10.213.0.5"), "{said}");
+    }
+}
+
+#[test]
+fn a_reload_does_not_pretend_to_change_the_listener() {
+    let site = Site::new().env("CAC_ALLOWED_CLIENTS", "10.213.0.5").env("CAC_SUPERVISE", "1").start();
+    let changed = ["-e", "CAC_ALLOWED_CLIENTS=10.213.0.6", "-e", "CAC_BACKLOG=20"];
+    let command = [&["exec"], &changed[..], &[&site.name, "cac-lsphp", "reload"]].concat();
+    let output = docker(command);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    for fault in [
+        r#"CAC_ALLOWED_CLIENTS is "10.213.0.6" now and was "10.213.0.5""#,
+        r#"CAC_BACKLOG is "20" now and was "511""#,
+    ] {
+        assert!(said.contains(fault), "{said}");
+    }
+    let unchanged = site.exec(["cac-lsphp", "reload"]);
+    assert!(unchanged.contains("the plan is as it was"), "{unchanged}");
 }

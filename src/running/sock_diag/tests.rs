@@ -68,7 +68,8 @@ fn tcp_listeners_of_both_families() {
     .concat();
     let listener = |address: &str, uid| {
         let address = address.parse().unwrap();
-        Ok(Message::Listener(Listener { address, uid: Some(uid), waiting: Some(11), backlog: Some(10) }))
+        let (waiting, backlog, inode) = (Some(11), Some(10), Some(4711));
+        Ok(Message::Listener(Listener { address, uid: Some(uid), waiting, backlog, inode }))
     };
     let expected = [
         listener("127.0.0.1:9000", 61045),
@@ -95,9 +96,13 @@ fn unix_listeners_with_whatever_the_kernel_knows() {
                 uid: Some(7),
                 waiting: Some(11),
                 backlog: Some(10),
+                inode: None,
             }),
         ),
-        (name.clone(), Message::Listener(Listener { address, uid: None, waiting: None, backlog: None })),
+        (
+            name.clone(),
+            Message::Listener(Listener { address, uid: None, waiting: None, backlog: None, inode: None }),
+        ),
         (attribute(UNIX_DIAG_NAME, b"\0abstract"), Message::Other),
         (queue, Message::Other),
     ] {
