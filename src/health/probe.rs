@@ -14,6 +14,9 @@ use crate::plan::{PING_SCRIPT, RUNTIME_DIRECTORY};
 /// What the ping script prints before PHP's version.
 const GREETING: &[u8] = b"cac-lsphp ping: PHP ";
 
+/// What it adds where the site's own ini fails every page.
+const SHUT_OUT: &[u8] = b"\nshut out\n";
+
 /// More than the ping script prints; whoever sends more is not it.
 const LONGEST_ANSWER: usize = 256;
 
@@ -31,6 +34,7 @@ pub fn ask(listen: &Address, deadline: Deadline) -> Result<Answer, Reason> {
     let sent = lsapi::send(listen, &request(), Body::None, deadline, &mut said);
     sent.map_err(|error| Reason::NoAnswer(error.to_string()))?;
     match php_version(&said.body) {
+        Some(_) if said.body.ends_with(SHUT_OUT) => Err(Reason::ShutOut),
         Some(php) if said.status == 200 => {
             Ok(Answer { status: said.status, time: start.elapsed(), php: php.to_owned() })
         }

@@ -48,6 +48,8 @@ pub enum Reason {
     },
     NoConnection(String),
     NoAnswer(String),
+    /// PHP runs, but a `.user.ini` keeps it from the normaliser.
+    ShutOut,
     /// Something answered, but not the ping script.
     WrongAnswer {
         status: u16,
@@ -78,6 +80,7 @@ impl Reason {
             Self::ListeningAsOther { .. } => "listening as another uid",
             Self::NoConnection(_) => "no connection",
             Self::NoAnswer(_) => "no answer",
+            Self::ShutOut => "shut out",
             Self::WrongAnswer { .. } => "wrong answer",
             Self::Unreadable { .. } => "unreadable",
             Self::Late => "late",
@@ -129,6 +132,9 @@ impl fmt::Display for Reason {
                 "{listen} is held by uid {uid}, not by the site's {wanted}; stop that process, then restart the container"
             ),
             Self::NoConnection(error) | Self::NoAnswer(error) => f.write_str(error),
+            Self::ShutOut => f.write_str(
+                "open_basedir in public_html/.user.ini keeps PHP from /run/cac-lsphp/ and opcache is off, so every page fails; add :/run/cac-lsphp/ to it, or let opcache be on",
+            ),
             Self::WrongAnswer { status } => write!(
                 f,
                 "the ping script came back with status {status} and not its text; see the site's error log"

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use cac_lsphp::lsapi::Request;
 
-use crate::support::{PATIENCE, Site, parse};
+use crate::support::{PATIENCE, Running, Site, docker, parse};
 
 /// Sets both variables to each path, includes the normaliser again, and tells what became of them,
 /// of everything defined, and of the output.
@@ -120,12 +120,17 @@ fn where_an_open_basedir_does_shut_it_out_the_start_says_so() {
     let site = Site::new().page("seen.php", SEEN).page(".user.ini", "open_basedir = /home/alice/:/tmp/\n");
     let site = site.env("CAC_INI_opcache__enable", "0").start();
     assert_eq!(site.get("seen.php").status, 500);
+    let deep = |site: &Running| docker(["exec", &site.name, "cac-lsphp", "healthcheck", "--deep"]);
+    let unhealthy = deep(&site);
+    assert_eq!(unhealthy.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unhealthy.stdout).starts_with("unhealthy: shut out: "), "{unhealthy:?}");
     assert_eq!(site.logs().matches("add :/run/cac-lsphp/ to it").count(), 1, "{}", site.logs());
     let mended = "open_basedir = /home/alice/:/tmp/:/run/cac-lsphp/\n";
     let site = Site::new().page("seen.php", SEEN).page(".user.ini", mended);
     let site = site.env("CAC_INI_opcache__enable", "0").start();
     assert_eq!(site.json("seen.php"), canonical());
     assert!(!site.logs().contains("open_basedir"), "{}", site.logs());
+    assert_eq!(deep(&site).status.code(), Some(0));
 }
 
 /// Settings of a panel's, under which realpath() warned twice a request, or was no function.
