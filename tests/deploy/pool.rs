@@ -1,7 +1,7 @@
 //! What several processes of one front end do to a pool of workers: `examples/compose.yaml` behind a real
 //! OpenLiteSpeed of two processes, of which each keeps connections of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::thread;
@@ -34,10 +34,8 @@ type Held = BTreeSet<(u32, u64)>;
 /// idle before it stays as it is.
 #[test]
 fn no_request_waits_for_an_idle_connection() {
-    if made("CAC_TEST_FRONT_END_COMPOSE").ends_with("stand_in.yaml") {
-        // Not by eprintln, which the test harness keeps to itself.
-        let line = b"NOT RUN: no_request_waits_for_an_idle_connection needs a real OpenLiteSpeed\n";
-        return std::io::stderr().write_all(line).unwrap();
+    if !is_real("no_request_waits_for_an_idle_connection") {
+        return;
     }
     let project = Project::up_with(&["tests/deploy/pool.yaml"]);
     project.page("alice", "slow.php", PAGE);
@@ -59,10 +57,55 @@ fn no_request_waits_for_an_idle_connection() {
         }
     }
     assert_eq!(holders.len(), 2, "one process did all of it");
+    each_is_executed_once(&project, ROUNDS * (CLIENTS + SINGLES));
+}
+
+/// With a queue that is long enough every worker is free for every process: nothing is kept, and nothing is dropped.
+#[test]
+fn as_shipped_no_connection_is_kept_and_none_is_dropped() {
+    if !is_real("as_shipped_no_connection_is_kept_and_none_is_dropped") {
+        return;
+    }
+    let project = Project::up();
+    project.page("alice", "slow.php", PAGE);
+    project.wait_until_healthy();
+    let front_end = processes(&project);
+    let before = dropped(&project);
+    for round in 0..ROUNDS {
+        burst(&project, round);
+        wait_until(|| match held(&front_end) {
+            held if held.is_empty() => Ok(()),
+            held => Err(format!("kept: {held:?}")),
+        });
+    }
+    each_is_executed_once(&project, ROUNDS * CLIENTS);
+    assert_eq!(dropped(&project), before, "connects that the kernel dropped");
+}
+
+fn is_real(test: &str) -> bool {
+    let is_real = !made("CAC_TEST_FRONT_END_COMPOSE").ends_with("stand_in.yaml");
+    if !is_real {
+        // Not by eprintln, which the test harness keeps to itself.
+        let line = format!("NOT RUN: {test} needs a real OpenLiteSpeed\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+    is_real
+}
+
+fn each_is_executed_once(project: &Project, asked: usize) {
     let executed = fs::read_to_string(project.home("alice").join("executed")).unwrap();
     let once: BTreeSet<_> = executed.lines().collect();
-    let asked = ROUNDS * (CLIENTS + SINGLES);
     assert_eq!((executed.lines().count(), once.len()), (asked, asked), "each is executed once");
+}
+
+/// The kernel's ListenOverflows and ListenDrops in alice's network.
+fn dropped(project: &Project) -> [u64; 2] {
+    let pid = text(docker(["inspect", "--format", "{{.State.Pid}}", &project.container("alice")]));
+    let table = fs::read_to_string(format!("/proc/{}/net/netstat", pid.trim())).unwrap();
+    let mut lines = table.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let counters: BTreeMap<_, _> = names.zip(values).collect();
+    ["ListenOverflows", "ListenDrops"].map(|name| counters[name].parse().unwrap())
 }
 
 /// OpenLiteSpeed's processes that serve, as this machine numbers them.
