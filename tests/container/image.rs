@@ -44,6 +44,7 @@ fn phps_own_directories_stay_as_they_came() {
         [
             "/run/cac-lsphp/cac-lsphp-normalize.php",
             "/run/cac-lsphp/cac-lsphp-ping.php",
+            "/run/cac-lsphp/cac-lsphp-preload.php",
             "/run/cac-lsphp/php.d/90-cac-lsphp.ini",
             "/usr/local/share/cac-lsphp/php.d/lsphp-overrides.ini",
         ]
