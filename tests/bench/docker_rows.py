@@ -4,13 +4,11 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lsphp'))
-from lsapi import Connection  # noqa: E402
-from measure import row  # noqa: E402
+from lsapi import body_of
+from measure import row
 
 UID = 61045
 ROOT = '/mnt/users/alice/example.com/public_html'
@@ -67,8 +65,7 @@ def first_answer(docker, name, root):
     address = docker('inspect', '--format', '{{.NetworkSettings.IPAddress}}', name)
     while time.perf_counter() - start < 20:
         try:
-            answer = Connection((address, 9000), 1).request(f'{root}/index.php', root)
-            if answer['body'] == b'up':
+            if body_of((address, 9000), f'{root}/index.php', root, 1) == b'up':
                 return (time.perf_counter() - start) * 1e3
         except OSError:
             time.sleep(0.001)
