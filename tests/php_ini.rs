@@ -1,16 +1,19 @@
-//! The ini text that PHP reads: whatever value goes in, PHP itself gives it back. Needs php8.2-cli.
+//! The ini text that PHP reads: whatever value goes in, PHP itself gives it back, in the image under test.
+
+#[path = "support/mod.rs"]
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use cac_lsphp::plan::php_ini::{IniPlan, quoted};
 use cac_lsphp::settings::site_file::SiteFile;
 use cac_lsphp::settings::{self, StartedAs};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use tempfile::TempDir;
+use support::{docker, made, text};
+
+type Directives = BTreeMap<String, String>;
 
 /// Words and signs that mean something to PHP's scanner.
 const TRAPS: [&str; 44] = [
@@ -74,24 +77,33 @@ fn values(count: usize) -> Vec<String> {
     TRAPS.map(str::to_owned).into_iter().chain(random).collect()
 }
 
-/// What `code` prints, run by PHP with `folder` as its last ini directory.
-fn php(folder: &Path, code: &str) -> String {
-    let output = Command::new("php")
-        .env("PHP_INI_SCAN_DIR", format!(":{}", folder.display()))
-        .args(["-d", "display_errors=stderr", "-r", code])
-        .output()
-        .expect("php8.2-cli is needed: run scripts/test");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.is_empty(), "{}: {stderr}", output.status);
-    String::from_utf8(output.stdout).unwrap()
+/// Runs PHP once for each folder below `/questions`, which holds its ini file and the code to run.
+const ASK: &str = "for folder in /questions/*; do
+    PHP_INI_SCAN_DIR=:$folder php -d display_errors=stderr $folder/code.php >$folder/answer || exit 1
+done";
+
+/// What PHP prints for each code, run with the directives beside it; all in one container.
+fn ask_php(questions: impl IntoIterator<Item = (Directives, String)>) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut folders = vec![];
+    for (number, (directives, code)) in questions.into_iter().enumerate() {
+        let question = folder.path().join(format!("{number:03}"));
+        fs::create_dir(&question).unwrap();
+        let plan = IniPlan { path: String::new(), directives };
+        fs::write(question.join("90-cac-lsphp.ini"), plan.render()).unwrap();
+        fs::write(question.join("code.php"), format!("<?php {code}")).unwrap();
+        folders.push(question);
+    }
+    let volume = format!("{}:/questions", folder.path().display());
+    let container = ["run", "--rm", "--network", "none", "-v", &volume, "--entrypoint", "sh"];
+    let output = docker([&container[..], &[&made("CAC_TEST_BASE"), "-c", ASK]].concat());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    text(output);
+    folders.iter().map(|question| fs::read_to_string(question.join("answer")).unwrap()).collect()
 }
 
-fn folder_with(directives: impl IntoIterator<Item = (String, String)>) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let directives: BTreeMap<String, String> = directives.into_iter().collect();
-    let plan = IniPlan { path: String::new(), directives };
-    fs::write(folder.path().join("90-cac-lsphp.ini"), plan.render()).unwrap();
-    folder
+fn directives<N: Into<String>>(pairs: impl IntoIterator<Item = (N, String)>) -> Directives {
+    pairs.into_iter().map(|(name, value)| (name.into(), value)).collect()
 }
 
 fn hexadecimal(text: &str) -> String {
@@ -102,13 +114,15 @@ fn hexadecimal(text: &str) -> String {
 #[test]
 fn every_value_comes_back() {
     let values = values(6000);
-    let folder = folder_with(values.iter().enumerate().map(|(n, value)| (format!("x{n:05}"), value.clone())));
+    let directives =
+        directives(values.iter().enumerate().map(|(n, value)| (format!("x{n:05}"), value.clone())));
     let configuration =
         "foreach (range(0, COUNT - 1) as $n) echo bin2hex(get_cfg_var(sprintf('x%05d', $n))), \"\\n\";";
-    let file = "foreach (parse_ini_file('FILE') as $value) echo bin2hex($value), \"\\n\";";
-    let file = file.replace("FILE", &format!("{}/90-cac-lsphp.ini", folder.path().display()));
-    for code in [configuration.replace("COUNT", &values.len().to_string()), file] {
-        let output = php(folder.path(), &code);
+    let configuration = configuration.replace("COUNT", &values.len().to_string());
+    let file =
+        "foreach (parse_ini_file(__DIR__ . '/90-cac-lsphp.ini') as $value) echo bin2hex($value), \"\\n\";";
+    let questions = [configuration, file.to_owned()].map(|code| (directives.clone(), code));
+    for output in ask_php(questions) {
         let read: Vec<&str> = output.lines().collect();
         assert_eq!(read.len(), values.len());
         for (value, read) in values.iter().zip(read) {
@@ -121,13 +135,13 @@ fn every_value_comes_back() {
 #[test]
 fn ini_get_gives_it_back() {
     const FREE: [&str; 4] = ["user_agent", "error_prepend_string", "include_path", "highlight.comment"];
-    for chunk in TRAPS.chunks(FREE.len()) {
-        let pairs = || FREE.into_iter().zip(chunk.iter().copied());
-        let folder = folder_with(pairs().map(|(name, value)| (name.to_owned(), value.to_owned())));
-        for (name, value) in pairs() {
-            let read = php(folder.path(), &format!("echo bin2hex(ini_get('{name}'));"));
-            assert_eq!(read, hexadecimal(value), "{name}={value:?}");
-        }
+    let code = format!("foreach (['{}'] as $name) echo bin2hex(ini_get($name)), \"\\n\";", FREE.join("', '"));
+    let questions = TRAPS.chunks(FREE.len()).map(|chunk| {
+        (directives(FREE.into_iter().zip(chunk.iter().map(|&value| value.into()))), code.clone())
+    });
+    for (chunk, output) in TRAPS.chunks(FREE.len()).zip(ask_php(questions)) {
+        let expected: Vec<String> = chunk.iter().map(|value| hexadecimal(value)).collect();
+        assert_eq!(output.lines().collect::<Vec<_>>(), expected, "{FREE:?} = {chunk:?}");
     }
 }
 
@@ -136,8 +150,10 @@ fn ini_get_gives_it_back() {
 fn no_value_sets_another_directive() {
     let attack = "x'\"\nuser_agent = stolen\n'\"\nuser_agent = 'stolen'\n[PATH=/]\nuser_agent=\"stolen\"\n";
     let attacks = ["", "'", "\"", "\\", "';", "\";", "${", "\n"].map(|start| format!("{start}{attack}"));
-    let folder = folder_with(attacks.iter().enumerate().map(|(n, value)| (format!("x{n}"), value.clone())));
-    assert_eq!(php(folder.path(), "var_dump(get_cfg_var('user_agent'));"), "bool(false)\n");
+    let directives =
+        directives(attacks.iter().enumerate().map(|(n, value)| (format!("x{n}"), value.clone())));
+    let stolen = ask_php([(directives, "var_dump(get_cfg_var('user_agent'));".to_owned())]);
+    assert_eq!(stolen, ["bool(false)\n"]);
 }
 
 /// A directive's name is PHP's to read, or refused: a word such as `none` would end the whole file.
@@ -147,19 +163,24 @@ fn no_name_breaks_the_file() {
         "none", "None", "null", "yes", "on", "true", "TRUE", "no", "off", "false", "on.x", "no_x", "null.x",
         "x.yes", "nonesuch", "0", "1.5", "007", ".", "..", "a..b", "a-b", "-a", "E_ALL",
     ];
-    let mut accepted = 0;
-    for name in NAMES {
-        let variable = format!("CAC_INI_{name}");
-        let environment = [("user", "alice"), ("uid", "61045"), (&variable, "it's")].into_iter().collect();
-        let root = StartedAs { uid: 0, gid: 0 };
-        let Ok(settings) = settings::read(&environment, &SiteFile::default(), root) else { continue };
-        accepted += 1;
-        let mut directives: Vec<_> =
-            settings.options.directives.into_iter().map(|(name, sourced)| (name, sourced.value)).collect();
-        directives.push(("zzz".to_owned(), "last".to_owned()));
-        let folder = folder_with(directives);
-        let code = format!("echo get_cfg_var('{name}'), ' ', get_cfg_var('zzz');");
-        assert_eq!(php(folder.path(), &code), "it's last", "{name}");
+    let accepted = NAMES.map(|name| (name, read_directives(name))).into_iter();
+    let (names, questions): (Vec<_>, Vec<_>) = accepted
+        .filter_map(|(name, directives)| {
+            let code = format!("echo get_cfg_var('{name}'), ' ', get_cfg_var('zzz');");
+            Some((name, (directives?, code)))
+        })
+        .unzip();
+    assert_eq!(names.len(), NAMES.len() - 10, "the ten spellings of PHP's words are refused, nothing else");
+    for (name, answer) in names.iter().zip(ask_php(questions)) {
+        assert_eq!(answer, "it's last", "{name}");
     }
-    assert_eq!(accepted, NAMES.len() - 10, "the ten spellings of PHP's words are refused, nothing else");
+}
+
+/// The site's directives with one of this name, and one behind it; `None` if the name is refused.
+fn read_directives(name: &str) -> Option<Directives> {
+    let variable = format!("CAC_INI_{name}");
+    let environment = [("user", "alice"), ("uid", "61045"), (&variable, "it's")].into_iter().collect();
+    let settings = settings::read(&environment, &SiteFile::default(), StartedAs { uid: 0, gid: 0 }).ok()?;
+    let read = settings.options.directives.into_iter().map(|(name, sourced)| (name, sourced.value));
+    Some(directives(read.chain([("zzz".to_owned(), "last".to_owned())])))
 }

@@ -18,7 +18,7 @@ SETPRIV = ['/usr/bin/setpriv', '--reuid', str(root.UID), '--regid', str(root.UID
 BOOT = {**SITE, 'CAC_LSPHP': '/bin/true'}
 PAGE = '/mnt/users/alice/example.com/public_html/bench.php'
 BENCH = '/repository/tests/bench'
-LSPHP = '/repository/target/lsphp/lsphp'
+LSPHP = '/repository/target/lsphp/8.2/lsphp'
 RUNS = 300
 # What a container has unless told otherwise: each is a system call to drop.
 DOCKER_CAPABILITIES = '-all,' + ','.join(f'+{name}' for name in (

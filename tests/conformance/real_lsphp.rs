@@ -1,20 +1,17 @@
-//! An lsphp with real PHP inside: the one in `CAC_TEST_LSPHP`, else the one that tests/lsphp/build makes.
+//! An lsphp as the image has it, without cac-lsphp before it.
 
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cac_lsphp::address::Address;
 use cac_lsphp::lsapi::Deadline;
 use cac_lsphp::lsapi::connection::Connection;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+
+use crate::support::{docker, lsphp, made, text};
 
 /// A running lsphp and a directory for its scripts; both end with this.
 pub struct RealLsphp {
-    parent: Child,
+    container: String,
     address: Address,
     directory: tempfile::TempDir,
 }
@@ -30,18 +27,19 @@ impl RealLsphp {
                 free.local_addr().unwrap().to_string()
             }
         };
-        let parent = Command::new(binary())
-            .args(["-b", &address])
-            .env_clear()
-            .envs([("PHP_LSAPI_CHILDREN", "3"), ("LSAPI_EXTRA_CHILDREN", "0")])
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .current_dir("/")
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let lsphp = RealLsphp { parent, address: address.parse().unwrap(), directory };
+        let (base, binary) = (made("CAC_TEST_BASE"), lsphp());
+        let volume = format!("{0}:{0}", directory.path().display());
+        // The machine's network: the sender is on it, with both families.
+        let mut command = vec!["run", "-d", "--network", "host", "-v", &volume, "--entrypoint", &binary];
+        let variables: Vec<String> = [("PHP_LSAPI_CHILDREN", "3"), ("LSAPI_EXTRA_CHILDREN", "0")]
+            .iter()
+            .chain(environment)
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        command.extend(variables.iter().flat_map(|variable| ["-e", variable]));
+        command.extend([&base, "-b", &address]);
+        let container = text(docker(command)).trim().to_owned();
+        let lsphp = RealLsphp { container, address: address.parse().unwrap(), directory };
         lsphp.wait_until_it_listens();
         lsphp
     }
@@ -68,18 +66,6 @@ impl RealLsphp {
 
 impl Drop for RealLsphp {
     fn drop(&mut self) {
-        let _ = killpg(Pid::from_raw(self.parent.id() as i32), Signal::SIGKILL);
-        let _ = self.parent.wait();
+        docker(["rm", "-f", &self.container]);
     }
-}
-
-fn binary() -> PathBuf {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lsphp/lsphp");
-    let binary = std::env::var_os("CAC_TEST_LSPHP").map_or(built, PathBuf::from);
-    assert!(
-        binary.is_file(),
-        "no lsphp at {}: build one with tests/lsphp/build, or name one in CAC_TEST_LSPHP",
-        binary.display()
-    );
-    binary
 }

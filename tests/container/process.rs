@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Running, Site, UID, status_field};
+use crate::support::{Running, Site, UID, lsphp, status_field};
 
 fn status(site: &Running, field: &str) -> String {
     let status = fs::read_to_string(site.proc("status")).unwrap();
@@ -28,7 +28,7 @@ fn pid_1_is_lsphp_without_any_privilege() {
         assert_eq!(status(&site, field), expected, "{field}");
     }
     let executable = fs::read_link(site.proc("exe")).unwrap();
-    assert_eq!(executable.to_str(), Some("/usr/local/lsws/lsphp82/bin/lsphp"));
+    assert_eq!(executable.to_str(), Some(lsphp().as_str()));
     assert_eq!(fs::read_link(site.proc("cwd")).unwrap().to_str(), Some("/home/alice"));
     let record: serde_json::Value =
         serde_json::from_str(&site.exec(["cat", "/run/cac-lsphp/run.json"])).unwrap();

@@ -10,10 +10,8 @@ use std::time::Duration;
 use cac_lsphp::lsapi::Deadline;
 use cac_lsphp::lsapi::connection::Connection;
 
-use crate::support::{PATIENCE, Running, Site, docker, text, wait_until};
+use crate::support::{PATIENCE, Running, Site, docker, lsphp, made, text, wait_until};
 use crate::watch::{self, deep, docker_says, expect, expect_check};
-
-const LSPHP: &str = "/usr/local/lsws/lsphp82/bin/lsphp";
 
 /// An entrypoint of the test's own: a shell as PID 1, in front of cac-lsphp.
 fn with_shell(site: Site, script: &str) -> Running {
@@ -32,7 +30,7 @@ fn idle_is_healthy() {
     expect(&site, "healthy", "healthy: lsphp 1, 0 workers of 7, queue 0 of 10");
     let said = deep(&site);
     assert!(said.starts_with("healthy: lsphp 1, ") && said.contains("answer 200 in "), "{said}");
-    assert!(said.contains(" from PHP 8.2."), "{said}");
+    assert!(said.contains(&format!(" from PHP {}.", made("CAC_TEST_PHP"))), "{said}");
     expect_check(&site, ["--connect"], "connected in ", 0);
     expect(&site, "healthy", ", 1 workers of 7, queue 0 of 10"); // the one that --deep and --connect took
 }
@@ -140,7 +138,7 @@ fn killed_beside_another_pid_1() {
 fn a_wrong_port_and_then_somebody_elses_listener_on_the_right_one() {
     let home = tempfile::tempdir().unwrap();
     let wrapper = home.path().join("lsphp");
-    fs::write(&wrapper, format!("#!/bin/sh\nexec {LSPHP} -b 0.0.0.0:9001\n")).unwrap();
+    fs::write(&wrapper, format!("#!/bin/sh\nexec {} -b 0.0.0.0:9001\n", lsphp())).unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
     let site = watch::watched(Site::at(home.path())).env("CAC_LSPHP", "/home/alice/lsphp").launch();
     expect(&site, "unhealthy", "unhealthy: not listening: ");

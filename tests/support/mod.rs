@@ -29,6 +29,11 @@ pub fn made(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run scripts/test"))
 }
 
+/// lsphp in the image under test.
+pub fn lsphp() -> String {
+    format!("/usr/local/lsws/lsphp{}/bin/lsphp", made("CAC_TEST_PHP").replace('.', ""))
+}
+
 pub fn docker<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
     let program = made("CAC_TEST_DOCKER");
     let output = Command::new(&program).args(arguments).output();
