@@ -23,7 +23,7 @@ fn with_options(site: Site) -> Site {
         .env("LSAPI_PGRP_MAX_IDLE", "10")
         .env("DB_PASSWORD", "s3cret with = and spaces")
         .env("CAC_INI_memory_limit", "200M")
-        .env("CAC_INI_session__name", "a 'quoted' \"name\" ; ${HOME}")
+        .env("CAC_INI_highlight__comment", "a 'quoted' \"name\" ; ${HOME}")
         .env("CAC_LISTEN", "0.0.0.0:9000")
 }
 
