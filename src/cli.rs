@@ -8,6 +8,7 @@ mod plan;
 mod reload;
 mod request;
 mod run;
+mod status;
 mod timeout;
 
 use std::ffi::OsString;
@@ -33,6 +34,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Tell whether the site can serve, without disturbing it
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Tell what every worker does and needs, without disturbing it
+    Status(status::StatusArgs),
     /// Send one LSAPI request and show the answer as curl would
     Request(request::RequestArgs),
     /// Have a new lsphp take over, planned anew, without losing a request (with CAC_SUPERVISE=1)
@@ -80,6 +83,7 @@ fn dispatch(arguments: Vec<OsString>) -> Exit {
         None | Some(Command::Run) => run::run(),
         Some(Command::Plan(arguments)) => plan::run(&arguments),
         Some(Command::Healthcheck(arguments)) => healthcheck::run(&arguments),
+        Some(Command::Status(arguments)) => status::run(&arguments),
         Some(Command::Request(arguments)) => request::run(&arguments),
         Some(Command::Reload) => reload::run(),
         Some(Command::Exec(arguments)) => exec::run(&arguments),
@@ -103,15 +107,19 @@ fn refuse(error: &clap::Error, wrong: Exit) -> Exit {
 
 /// Writes to stdout. A reader that has seen enough (`| head`) is no error.
 fn write_out(bytes: &[u8]) -> Exit {
+    write_or_stop(bytes).err().unwrap_or(Exit::Success)
+}
+
+/// Writes to stdout, or says how to end because nobody reads any more or that failed.
+fn write_or_stop(bytes: &[u8]) -> Result<(), Exit> {
     let mut stdout = io::stdout();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Ok(()) => Exit::Success,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
-        Err(error) => {
-            complain(format_args!("writing to stdout: {error}; redirect it to where it can be written"));
-            Exit::System
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Exit::Success;
         }
-    }
+        complain(format_args!("writing to stdout: {error}; redirect it to where it can be written"));
+        Exit::System
+    })
 }
 
 /// Writes one line for a person to stderr. A closed stderr is no reason to fail.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done.
     Success = 0,
-    /// The site is not healthy; `healthcheck` knows no other failure.
+    /// The site is not healthy, which `status` says too; `healthcheck` knows no other failure.
     Unhealthy = 1,
     /// The command line is wrong (`EX_USAGE`).
     Usage = 64,
@@ -43,7 +43,9 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Success => "done",
-            Self::Unhealthy => "healthcheck: the site is not healthy, or the check itself failed",
+            Self::Unhealthy => {
+                "healthcheck: the site is not healthy, or the check itself failed; status: lsphp does not run"
+            }
             Self::Usage => "the command line is wrong",
             Self::Internal => "an internal error: please report it",
             Self::System => "an effect on the system failed",

@@ -6,12 +6,14 @@
 //! listen? [`probe`] connects, when asked to.
 
 pub mod probe;
-mod process;
+pub(crate) mod process;
 mod reason;
 mod report;
 
 use std::io;
 use std::path::Path;
+
+use serde::de::DeserializeOwned;
 
 pub(crate) use self::reason::Reason;
 pub(crate) use self::report::{Findings, Report, Workers};
@@ -21,7 +23,7 @@ use crate::plan::RUN_RECORD;
 use crate::running::listener::{self, Holder};
 use crate::running::process::comm_of as process_name;
 use crate::running::socket::Queue;
-use crate::running::{ListenerRecord, RunRecord, events, workers};
+use crate::running::{ListenerRecord, RunRecord, events, lineage};
 use crate::supervise::name;
 
 /// What to do beside the passive check.
@@ -46,22 +48,17 @@ pub(crate) fn check(root: &Path, extent: Extent, deadline: Deadline) -> Report {
 
 fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -> Result<(), Reason> {
     let proc = &root.join("proc");
-    let run = &read_record(root)?;
+    let run: &RunRecord = &read_record(root)?;
     found.events = events::read(root, &run.events);
-    let comm = process::judge(proc, run)?;
-    match name::parse(&comm) {
-        None => {
-            found.pid = Some(run.pid);
-            let limit = run.plan.front_end.max_conns;
-            let running = workers::find(proc, run.pid, &comm, most(limit)).ok().flatten();
-            found.workers = running.map(|pids| Workers { running: pids.len(), limit });
-        }
-        Some((doing, limit)) => {
-            found.doing = Some(doing);
-            let (lsphp, running) = supervised(proc, run, limit)?;
-            found.pid = Some(lsphp);
-            found.workers = running.map(|running| Workers { running, limit });
-        }
+    let comm = process::judge(proc, run, run.plan.supervision.is_some())?;
+    let supervisor = name::parse(&comm);
+    found.doing = supervisor.map(|(doing, _)| doing);
+    let limit = supervisor.map_or(run.plan.front_end.max_conns, |(_, limit)| limit);
+    let lsphp = if supervisor.is_some() { process_name(&run.lsphp) } else { &comm };
+    found.pid = Some(run.pid);
+    if let Ok(Some(lineage)) = lineage::find(proc, run.pid, lsphp, supervisor.is_some(), most(limit)) {
+        found.pid = Some(*lineage.parents.last().ok_or(Reason::Restarting { pid: run.pid })?);
+        found.workers = Some(Workers { running: lineage.workers.len(), limit });
     }
     let listen = &run.listener.address;
     if let Some(inode) = run.listener.handed_over {
@@ -83,26 +80,14 @@ fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -
     Ok(())
 }
 
-/// lsphp's pid and how many workers there are below a supervisor, its newest generation's and those that
-/// older ones have left.
-fn supervised(proc: &Path, run: &RunRecord, limit: u32) -> Result<(u32, Option<usize>), Reason> {
-    let comm = process_name(&run.lsphp);
-    let children = |pid| workers::find(proc, pid, comm, most(limit)).ok().flatten();
-    let Some(generations) = children(run.pid) else { return Ok((run.pid, None)) };
-    let below: Vec<usize> =
-        generations.iter().map(|pid| children(*pid).map_or(0, |pids| pids.len())).collect();
-    // lsphp's that have workers, and one that is idle; a child without is a worker that lost its parent.
-    let parents = below.iter().filter(|workers| **workers > 0).count().max(1);
-    let newest = generations.last().copied().ok_or(Reason::Restarting { pid: run.pid })?;
-    let workers = below.iter().sum::<usize>() + generations.len().saturating_sub(parents);
-    Ok((newest, Some(workers)))
-}
-
-fn most(limit: u32) -> usize {
+/// Children that are looked through, where there may be `limit` workers.
+pub(crate) fn most(limit: u32) -> usize {
     (limit as usize).saturating_add(OTHER_CHILDREN)
 }
 
-fn read_record(root: &Path) -> Result<RunRecord, Reason> {
+/// # Errors
+/// Nothing was started, or the record cannot be read.
+pub(crate) fn read_record<P: DeserializeOwned>(root: &Path) -> Result<RunRecord<P>, Reason> {
     RunRecord::read(root).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Reason::NotStarted,
         _ => Reason::Unreadable { file: RUN_RECORD.into(), cause: error.to_string() },
@@ -121,7 +106,10 @@ fn holds(proc: &Path, pid: u32, inode: u64, listen: &Address) -> Result<(), Reas
 }
 
 /// The queue of the site's listener, where the kernel tells it.
-fn queue(proc: &Path, wanted: &ListenerRecord) -> Result<Option<Queue>, Reason> {
+///
+/// # Errors
+/// Nobody listens, somebody else does, or that cannot be told.
+pub(crate) fn queue(proc: &Path, wanted: &ListenerRecord) -> Result<Option<Queue>, Reason> {
     let listen = wanted.address.clone();
     match listener::find(proc, wanted) {
         Ok(Holder::Site(queue)) => Ok(queue),

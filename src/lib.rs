@@ -48,6 +48,7 @@ pub mod running;
 pub mod settings;
 pub(crate) mod sizing;
 pub(crate) mod start;
+pub(crate) mod status;
 pub(crate) mod supervise;
 pub(crate) mod sys;
 pub(crate) mod tree;

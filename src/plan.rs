@@ -62,7 +62,7 @@ pub struct SitePlan {
     pub home: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkersPlan {
     /// lsphp's `PHP_LSAPI_CHILDREN`; `extra` come on top.
     pub value: u32,

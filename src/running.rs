@@ -9,17 +9,25 @@
 //! - [`workers`]: lsphp's children
 //! - [`listener`]: who holds the site's address: over [`netlink`] in [`sock_diag`]'s messages, else in
 //!   [`proc_net`]'s tables, as [`socket`]s
-//! - [`events`]: OOM kills and refused forks
+//! - [`lineage`]: which of the site's processes are lsphp's and which workers; [`worker`]: what one does, from
+//!   its [`title`] and the [`connections`], and its [`process_memory`]
+//! - [`cgroup_memory`]: what the site uses; [`events`]: OOM kills and refused forks
 
+pub(crate) mod cgroup_memory;
+pub(crate) mod connections;
 pub mod events;
+pub(crate) mod lineage;
 pub(crate) mod listener;
 mod netlink;
 mod proc_net;
 pub(crate) mod process;
+pub(crate) mod process_memory;
 mod process_stat;
 mod record;
 pub mod sock_diag;
 pub mod socket;
+pub(crate) mod title;
+pub(crate) mod worker;
 pub(crate) mod workers;
 
 pub(crate) use self::record::{ListenerRecord, RunRecord};

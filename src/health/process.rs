@@ -10,18 +10,18 @@ use crate::supervise::name;
 /// Judges the recorded process by what `proc` says; its name is the answer when nothing is wrong.
 ///
 /// A supervisor's name says what it is doing, see [`crate::supervise::name`].
-pub(super) fn judge(proc: &Path, run: &RunRecord) -> Result<Vec<u8>, Reason> {
+pub fn judge<P>(proc: &Path, run: &RunRecord<P>, is_supervised: bool) -> Result<Vec<u8>, Reason> {
     same_namespace(proc, run)?;
     let pid = run.pid;
     match process::find(proc, pid) {
-        Ok(Found::Process(stat)) => judge_process(stat, run),
+        Ok(Found::Process(stat)) => judge_process(stat, run, is_supervised),
         Ok(Found::Hidden) => Err(Reason::Hidden { pid }),
         Ok(Found::Gone) => Err(Reason::Exited { pid }),
         Err(error) => Err(Reason::Unreadable { file: format!("/proc/{pid}/stat"), cause: error.to_string() }),
     }
 }
 
-fn judge_process(stat: ProcessStat, run: &RunRecord) -> Result<Vec<u8>, Reason> {
+fn judge_process<P>(stat: ProcessStat, run: &RunRecord<P>, is_supervised: bool) -> Result<Vec<u8>, Reason> {
     let pid = run.pid;
     if stat.comm == OUR_COMM {
         // With another start time it is the next start, which has not replaced the record yet.
@@ -35,14 +35,14 @@ fn judge_process(stat: ProcessStat, run: &RunRecord) -> Result<Vec<u8>, Reason> 
         b'X' | b'x' => Err(Reason::Exited { pid }),
         // Not `t`: somebody is tracing it, and a restart is the last thing they need.
         b'T' => Err(Reason::Stopped { pid }),
-        _ if run.plan.supervision.is_some() && name::parse(&stat.comm).is_some() => Ok(stat.comm),
+        _ if is_supervised && name::parse(&stat.comm).is_some() => Ok(stat.comm),
         _ if process::is_lsphp(&stat.comm, &run.lsphp) => Ok(stat.comm),
         _ => Err(Reason::NotLsphp { pid, comm: String::from_utf8_lossy(&stat.comm).into_owned() }),
     }
 }
 
 /// A pid means nothing in another namespace.
-fn same_namespace(proc: &Path, run: &RunRecord) -> Result<(), Reason> {
+fn same_namespace<P>(proc: &Path, run: &RunRecord<P>) -> Result<(), Reason> {
     let own = std::fs::read_link(proc.join("self/ns/pid"))
         .map_err(|error| Reason::Unreadable { file: "/proc/self/ns/pid".into(), cause: error.to_string() })?;
     if own == run.pid_namespace {
@@ -75,7 +75,7 @@ mod tests {
             fs::create_dir(&directory).unwrap();
             fs::write(directory.join("stat"), stat).unwrap();
         }
-        judge(proc.path(), &run())
+        judge(proc.path(), &run(), false)
     }
 
     fn stat(comm: &str, state: char, start_ticks: u64) -> String {
@@ -113,6 +113,6 @@ mod tests {
     #[test]
     fn without_proc_nothing_is_known() {
         let nowhere = Path::new("/nonexistent");
-        assert!(matches!(judge(nowhere, &run()), Err(Reason::Unreadable { .. })));
+        assert!(matches!(judge(nowhere, &run(), false), Err(Reason::Unreadable { .. })));
     }
 }

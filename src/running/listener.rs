@@ -40,7 +40,7 @@ pub fn find(proc: &Path, wanted: &ListenerRecord) -> io::Result<Holder> {
 }
 
 /// The table that must have the listener, then the one that may have somebody else's on its port.
-fn families(listen: &Address) -> Vec<Family> {
+pub(super) fn families(listen: &Address) -> Vec<Family> {
     match listen {
         Address::Unix(_) => vec![Family::Unix],
         Address::Inet(socket) => {

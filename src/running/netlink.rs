@@ -1,5 +1,5 @@
-//! Asks the kernel for listening sockets over netlink: what it takes does not grow with the number
-//! of connections, and any user may ask.
+//! Asks the kernel for sockets over netlink: what it takes to find the listening ones does not grow with the
+//! number of connections, and any user may ask.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -9,16 +9,34 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
 use super::sock_diag::{self, Message};
-use super::socket::{Family, Listener};
+use super::socket::{Connection, Family, Listener, States};
 
 /// The kernel fills at most this much at once (NLMSG_GOODSIZE, before a reader has asked for more).
 const ANSWER: usize = 8 << 10;
 
 /// Hands every listening socket of `family` to `see` until that has seen enough.
 pub(super) fn listeners(family: Family, see: &mut dyn FnMut(Listener) -> ControlFlow<()>) -> io::Result<()> {
+    ask(family, States::Listening, &mut |message| match message {
+        Message::Listener(listener) => see(listener),
+        _ => ControlFlow::Continue(()),
+    })
+}
+
+/// Hands every connection of `family` to `see` until that has seen enough.
+pub(super) fn connections(
+    family: Family,
+    see: &mut dyn FnMut(Connection) -> ControlFlow<()>,
+) -> io::Result<()> {
+    ask(family, States::Connected, &mut |message| match message {
+        Message::Connection(connection) => see(connection),
+        _ => ControlFlow::Continue(()),
+    })
+}
+
+fn ask(family: Family, states: States, see: &mut dyn FnMut(Message) -> ControlFlow<()>) -> io::Result<()> {
     let protocol = SockProtocol::NetlinkSockDiag;
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
-    send(socket.as_raw_fd(), &sock_diag::request(family), MsgFlags::empty())?;
+    send(socket.as_raw_fd(), &sock_diag::request(family, states), MsgFlags::empty())?;
     let mut buffer = [0; ANSWER];
     loop {
         // The kernel answers while it is asked, so there is nothing to wait for.
@@ -29,14 +47,13 @@ pub(super) fn listeners(family: Family, see: &mut dyn FnMut(Listener) -> Control
         }
         while !bytes.is_empty() {
             match sock_diag::take_message(&mut bytes).map_err(io::Error::other)? {
-                Message::Listener(listener) => {
-                    if see(listener).is_break() {
+                Message::Done => return Ok(()),
+                Message::Error(errno) => return Err(io::Error::from_raw_os_error(errno)),
+                row => {
+                    if see(row).is_break() {
                         return Ok(());
                     }
                 }
-                Message::Other => {}
-                Message::Done => return Ok(()),
-                Message::Error(errno) => return Err(io::Error::from_raw_os_error(errno)),
             }
         }
     }

@@ -9,14 +9,18 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::socket::{Family, Listener};
+use super::socket::{Connection, Family, Listener};
 use crate::address::Address;
 
 const TCP_LISTEN: &str = "0A";
+/// TCP_ESTABLISHED and TCP_CLOSE_WAIT.
+const TCP_CONNECTED: [&str; 2] = ["01", "08"];
 /// `__SO_ACCEPTCON` in the flags of `/proc/net/unix`.
 const ACCEPTS: u32 = 1 << 16;
+/// SS_CONNECTED.
+const UNIX_CONNECTED: &[u8] = b"03";
 
-type Parse = fn(&[u8]) -> Option<Listener>;
+type Parse<T> = fn(&[u8]) -> Option<T>;
 
 /// Hands every listening socket of `family` to `see` until that has seen enough.
 pub(super) fn listeners(
@@ -24,10 +28,28 @@ pub(super) fn listeners(
     family: Family,
     see: &mut dyn FnMut(Listener) -> ControlFlow<()>,
 ) -> io::Result<()> {
-    let (name, parse) = match family {
-        Family::Inet { .. } => ("net/tcp", tcp_line as Parse),
-        Family::Inet6 { .. } => ("net/tcp6", tcp_line as Parse),
-        Family::Unix => ("net/unix", unix_line as Parse),
+    rows(proc, family, if family == Family::Unix { unix_line } else { tcp_line }, see)
+}
+
+/// Hands every connection of `family` to `see` until that has seen enough.
+pub(super) fn connections(
+    proc: &Path,
+    family: Family,
+    see: &mut dyn FnMut(Connection) -> ControlFlow<()>,
+) -> io::Result<()> {
+    rows(proc, family, if family == Family::Unix { unix_connection } else { tcp_connection }, see)
+}
+
+fn rows<T>(
+    proc: &Path,
+    family: Family,
+    parse: Parse<T>,
+    see: &mut dyn FnMut(T) -> ControlFlow<()>,
+) -> io::Result<()> {
+    let name = match family {
+        Family::Inet { .. } => "net/tcp",
+        Family::Inet6 { .. } => "net/tcp6",
+        Family::Unix => "net/unix",
     };
     let file = match File::open(proc.join(name)) {
         // A kernel without IPv6.
@@ -39,7 +61,7 @@ pub(super) fn listeners(
     let mut file = BufReader::with_capacity(16 << 10, file);
     let mut line = Vec::with_capacity(256);
     while file.read_until(b'\n', &mut line)? > 0 {
-        if parse(&line).is_some_and(|listener| see(listener).is_break()) {
+        if parse(&line).is_some_and(|row| see(row).is_break()) {
             break;
         }
         line.clear();
@@ -65,6 +87,17 @@ fn tcp_line(line: &[u8]) -> Option<Listener> {
         backlog: None,
         inode: fields.nth(1).and_then(|inode| inode.parse().ok()),
     })
+}
+
+/// The same of a connection; the inode is the last of these fields, behind uid and timeout.
+fn tcp_connection(line: &[u8]) -> Option<Connection> {
+    let line = std::str::from_utf8(line).ok()?;
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let (local, _remote, state) = (fields.next()?, fields.next()?, fields.next()?);
+    if !TCP_CONNECTED.contains(&state) {
+        return None;
+    }
+    Some(Connection { local: Address::Inet(socket_address(local)?), inode: fields.nth(5)?.parse().ok()? })
 }
 
 /// `0100007F:2328`: the address as 32-bit words in the machine's byte order.
@@ -95,20 +128,33 @@ fn unix_line(line: &[u8]) -> Option<Listener> {
     if u32::from_str_radix(std::str::from_utf8(flags).ok()?, 16).ok()? & ACCEPTS == 0 {
         return None;
     }
-    // The inode is padded with blanks, and the path may hold some; an abstract name starts with `@`.
-    let mut rest = line;
-    for _ in 0..7 {
-        let end = rest.iter().position(|byte| *byte == b' ')?;
-        rest = rest.get(end..)?.trim_ascii_start();
-    }
-    let path = Some(rest).filter(|path| path.starts_with(b"/"))?;
+    let (_, _, path) = unix_fields(line)?;
     Some(Listener {
-        address: Address::Unix(OsStr::from_bytes(path).into()),
+        address: Address::Unix(path.into()),
         uid: None,
         waiting: None,
         backlog: None,
         inode: None,
     })
+}
+
+fn unix_connection(line: &[u8]) -> Option<Connection> {
+    let (state, inode, path) = unix_fields(line.strip_suffix(b"\n").unwrap_or(line))?;
+    (state == UNIX_CONNECTED).then(|| Connection { local: Address::Unix(path.into()), inode })
+}
+
+/// State, inode and path. The inode is padded with blanks, and the path may hold some; an abstract name
+/// starts with `@`.
+fn unix_fields(line: &[u8]) -> Option<(&[u8], u64, &OsStr)> {
+    let (mut rest, mut fields) = (line, [line; 7]);
+    for field in &mut fields {
+        let end = rest.iter().position(|byte| *byte == b' ')?;
+        *field = rest.get(..end)?;
+        rest = rest.get(end..)?.trim_ascii_start();
+    }
+    let path = Some(rest).filter(|path| path.starts_with(b"/"))?;
+    let [.., state, inode] = fields;
+    Some((state, std::str::from_utf8(inode).ok()?.parse().ok()?, OsStr::from_bytes(path)))
 }
 
 #[cfg(test)]
@@ -146,6 +192,10 @@ mod tests {
             };
             assert_eq!(tcp_line(line(local, "0A", 4_294_967_294).as_bytes()), Some(listener));
             assert_eq!(tcp_line(line(local, "01", 0).as_bytes()), None, "established");
+            let connection = Connection { local: address.parse().unwrap(), inode: 2881 };
+            assert_eq!(tcp_connection(line(local, "01", 0).as_bytes()), Some(connection.clone()));
+            assert_eq!(tcp_connection(line(local, "08", 0).as_bytes()), Some(connection), "its peer is gone");
+            assert_eq!(tcp_connection(line(local, "0A", 0).as_bytes()), None, "a listener");
         }
         assert_eq!(tcp_line(HEAD.as_bytes()), None);
     }
@@ -171,6 +221,16 @@ mod tests {
             ("Num       RefCount Protocol Flags    Type St Inode Path\n", None),
         ] {
             assert_eq!(unix_line(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn unix_connections() {
+        let connected = "0000: 00000003 00000000 00000000 0001 03 22881 /run/a b.sock\n";
+        let expected = Connection { local: Address::Unix("/run/a b.sock".into()), inode: 22881 };
+        assert_eq!(unix_connection(connected.as_bytes()), Some(expected));
+        for line in ["0000: 00000003 00000000 00000000 0001 03 22881\n", &connected.replace(" 03 ", " 01 ")] {
+            assert_eq!(unix_connection(line.as_bytes()), None, "{line}");
         }
     }
 
@@ -205,7 +265,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_parsed(line: Vec<u8>) {
-            let _ = (tcp_line(&line), unix_line(&line));
+            let _ = (tcp_line(&line), unix_line(&line), tcp_connection(&line), unix_connection(&line));
         }
 
         #[test]

@@ -1,5 +1,5 @@
-//! The messages of sock_diag(7) as bytes in and bytes out: questions about listening sockets, and
-//! the kernel's answers. Integers are in the machine's byte order, ports and addresses in the
+//! The messages of sock_diag(7) as bytes in and bytes out: questions about sockets, and the
+//! kernel's answers. Integers are in the machine's byte order, ports and addresses in the
 //! network's.
 
 use std::ffi::OsStr;
@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::socket::{Family, Listener};
+use super::socket::{Connection, Family, Listener, States};
 use crate::address::Address;
 
 const HEADER: usize = 16; // struct nlmsghdr
@@ -26,7 +26,9 @@ const AF_UNIX: u8 = 1;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
-/// TCP_LISTEN; unix sockets use the same number.
+/// TCP_ESTABLISHED, TCP_CLOSE_WAIT and TCP_LISTEN; unix sockets use the same numbers.
+const ESTABLISHED: u8 = 1;
+const CLOSE_WAIT: u8 = 8;
 const LISTEN: u8 = 10;
 /// UDIAG_SHOW_NAME | UDIAG_SHOW_RQLEN | UDIAG_SHOW_UID
 const SHOW: u32 = 0x01 | 0x10 | 0x40;
@@ -38,6 +40,7 @@ const UNIX_DIAG_UID: u16 = 7;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     Listener(Listener),
+    Connection(Connection),
     /// Something that was not asked for.
     Other,
     /// The end of the answer.
@@ -51,13 +54,17 @@ pub enum Message {
 #[error("an answer of the kernel's that makes no sense")]
 pub struct Malformed;
 
-/// Asks for every listening socket of `family`; of TCP's those at its port.
-pub(super) fn request(family: Family) -> Vec<u8> {
+/// Asks for every socket of `family` in one of `states`; of TCP's those at its port.
+pub(super) fn request(family: Family, states: States) -> Vec<u8> {
     let mut body = Vec::with_capacity(INET_ROW);
+    let states: u32 = match states {
+        States::Listening => 1 << LISTEN,
+        States::Connected => 1 << ESTABLISHED | 1 << CLOSE_WAIT,
+    };
     match family {
-        Family::Inet { port } => inet_request(AF_INET, port, &mut body),
-        Family::Inet6 { port } => inet_request(AF_INET6, port, &mut body),
-        Family::Unix => unix_request(&mut body),
+        Family::Inet { port } => inet_request(AF_INET, port, states, &mut body),
+        Family::Inet6 { port } => inet_request(AF_INET6, port, states, &mut body),
+        Family::Unix => unix_request(states, &mut body),
     }
     let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
     let mut message = Vec::with_capacity(HEADER + body.len());
@@ -70,17 +77,17 @@ pub(super) fn request(family: Family) -> Vec<u8> {
 }
 
 /// struct inet_diag_req_v2
-fn inet_request(family: u8, port: u16, body: &mut Vec<u8>) {
+fn inet_request(family: u8, port: u16, states: u32, body: &mut Vec<u8>) {
     body.extend([family, IPPROTO_TCP, 0, 0]);
-    body.extend((1u32 << LISTEN).to_ne_bytes());
+    body.extend(states.to_ne_bytes());
     body.extend(port.to_be_bytes());
     body.extend([0; 46]); // any peer, address, interface and cookie
 }
 
 /// struct unix_diag_req
-fn unix_request(body: &mut Vec<u8>) {
+fn unix_request(states: u32, body: &mut Vec<u8>) {
     body.extend([AF_UNIX, 0, 0, 0]);
-    body.extend((1u32 << LISTEN).to_ne_bytes());
+    body.extend(states.to_ne_bytes());
     body.extend([0; 4]); // any inode
     body.extend(SHOW.to_ne_bytes());
     body.extend([0; 8]); // any cookie
@@ -109,25 +116,31 @@ fn row(payload: &[u8]) -> Result<Message, Malformed> {
         AF_UNIX => *payload.get(2).ok_or(Malformed)?,
         _ => *payload.get(1).ok_or(Malformed)?,
     };
-    if state != LISTEN {
-        return Ok(Message::Other);
-    }
-    let listener = match family {
-        AF_INET => Some(inet_row(payload, Ipv4Addr::from(array_at::<4>(payload, 8)?).into())?),
-        AF_INET6 => Some(inet_row(payload, Ipv6Addr::from(array_at::<16>(payload, 8)?).into())?),
-        AF_UNIX => unix_row(payload)?,
+    let local = match family {
+        AF_INET => Some(inet_address(payload, Ipv4Addr::from(array_at::<4>(payload, 8)?).into())?),
+        AF_INET6 => Some(inet_address(payload, Ipv6Addr::from(array_at::<16>(payload, 8)?).into())?),
         _ => None,
     };
-    Ok(listener.map_or(Message::Other, Message::Listener))
+    Ok(match (local, state) {
+        (Some(local), LISTEN) => Message::Listener(inet_listener(payload, local)?),
+        (Some(local), ESTABLISHED | CLOSE_WAIT) => {
+            Message::Connection(Connection { local, inode: u32_at(payload, 68)?.into() })
+        }
+        (None, LISTEN | ESTABLISHED) if family == AF_UNIX => unix_row(payload, state)?,
+        _ => Message::Other,
+    })
+}
+
+fn inet_address(payload: &[u8], ip: IpAddr) -> Result<Address, Malformed> {
+    Ok(Address::Inet(SocketAddr::new(ip, u16::from_be_bytes(array_at(payload, 4)?))))
 }
 
 /// struct inet_diag_msg: of a listening socket the receive queue is what waits to be accepted and
 /// the send queue how many may.
-fn inet_row(payload: &[u8], ip: IpAddr) -> Result<Listener, Malformed> {
+fn inet_listener(payload: &[u8], address: Address) -> Result<Listener, Malformed> {
     payload.get(..INET_ROW).ok_or(Malformed)?;
-    let port = u16::from_be_bytes(array_at(payload, 4)?);
     Ok(Listener {
-        address: Address::Inet(SocketAddr::new(ip, port)),
+        address,
         uid: Some(u32_at(payload, 64)?),
         waiting: Some(u32_at(payload, 56)?),
         backlog: Some(u32_at(payload, 60)?),
@@ -136,7 +149,7 @@ fn inet_row(payload: &[u8], ip: IpAddr) -> Result<Listener, Malformed> {
 }
 
 /// struct unix_diag_msg and its attributes; a socket without a path is none that lsphp has.
-fn unix_row(payload: &[u8]) -> Result<Option<Listener>, Malformed> {
+fn unix_row(payload: &[u8], state: u8) -> Result<Message, Malformed> {
     let mut attributes = payload.get(UNIX_ROW..).ok_or(Malformed)?;
     let (mut path, mut uid, mut waiting, mut backlog) = (None, None, None, None);
     while !attributes.is_empty() {
@@ -150,7 +163,14 @@ fn unix_row(payload: &[u8]) -> Result<Option<Listener>, Malformed> {
         }
         attributes = attributes.get(aligned(length)..).unwrap_or_default();
     }
-    Ok(path.map(|path| Listener { address: Address::Unix(path), uid, waiting, backlog, inode: None }))
+    let inode = u32_at(payload, 4)?.into();
+    Ok(match path.map(Address::Unix) {
+        None => Message::Other,
+        Some(address) if state == LISTEN => {
+            Message::Listener(Listener { address, uid, waiting, backlog, inode: None })
+        }
+        Some(local) => Message::Connection(Connection { local, inode }),
+    })
 }
 
 /// A name in the file system ends at a NUL, if there is one; an abstract name starts with one.

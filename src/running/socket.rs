@@ -16,6 +16,13 @@ pub struct Listener {
     pub inode: Option<u64>,
 }
 
+/// One end of a connection, which has been accepted when it has an inode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    pub local: Address,
+    pub inode: u64,
+}
+
 /// Connections that wait to be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Queue {
@@ -31,7 +38,15 @@ impl Queue {
     }
 }
 
-/// The kernel's tables of listening sockets.
+/// Which sockets are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum States {
+    Listening,
+    /// Those whose peer has closed its half too: who has accepted them has not noticed yet.
+    Connected,
+}
+
+/// The kernel's tables of sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     Inet { port: u16 },

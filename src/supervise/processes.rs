@@ -4,11 +4,7 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
-use crate::kernel_file;
-use crate::running::{process, workers};
-
-/// More than the title has: lsphp shows the last 45 bytes of the script's path (seen).
-const LONGEST_TITLE: usize = 256;
+use crate::running::{process, title, workers};
 
 /// Children of `parent` that are lsphp; none where there are more than `most` children at all.
 pub fn children(parent: Pid, lsphp: &Path, most: usize) -> Vec<Pid> {
@@ -20,8 +16,5 @@ pub fn children(parent: Pid, lsphp: &Path, most: usize) -> Vec<Pid> {
 
 /// The script that a worker runs, as its title has it: the end of its path. `None`: it is idle.
 pub fn script(worker: Pid) -> Option<String> {
-    let title = kernel_file::read(&Path::new("/proc").join(worker.to_string()).join("cmdline")).ok()?;
-    let title = title.split(|byte| *byte == 0).next()?;
-    let script = title.get(..LONGEST_TITLE).unwrap_or(title).strip_prefix(b"lsphp:")?;
-    Some(String::from_utf8_lossy(script).trim_end().escape_debug().to_string())
+    title::script(&Path::new("/proc").join(worker.to_string()))
 }

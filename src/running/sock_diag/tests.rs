@@ -74,7 +74,7 @@ fn tcp_listeners_of_both_families() {
     let expected = [
         listener("127.0.0.1:9000", 61045),
         listener("[::1]:9000", 4_294_967_294),
-        Ok(Message::Other),
+        Ok(Message::Connection(Connection { local: "127.0.0.1:9000".parse().unwrap(), inode: 4711 })),
         Ok(Message::Done),
     ];
     assert_eq!(taken(&bytes), expected);
@@ -125,11 +125,24 @@ fn a_question_has_the_kernels_layout() {
         (Family::Inet6 { port: 9000 }, 72, AF_INET6),
         (Family::Unix, 40, AF_UNIX),
     ] {
-        let bytes = request(family);
+        let bytes = request(family, States::Listening);
         assert_eq!((bytes.len(), u32_at(&bytes, 0), bytes[HEADER]), (length, Ok(length as u32), first));
         assert_eq!(u32_at(&bytes, HEADER + 4), Ok(1 << 10), "LISTEN only");
     }
-    assert_eq!(request(Family::Inet { port: 9000 })[HEADER + 8..HEADER + 10], 9000u16.to_be_bytes());
+    assert_eq!(
+        request(Family::Inet { port: 9000 }, States::Listening)[HEADER + 8..HEADER + 10],
+        9000u16.to_be_bytes()
+    );
+}
+
+#[test]
+fn connections_are_asked_for_and_told() {
+    assert_eq!(u32_at(&request(Family::Unix, States::Connected), HEADER + 4), Ok(1 << 1 | 1 << 8));
+    let closing = message(20, &inet(AF_INET, CLOSE_WAIT, 9000, [0; 16], (0, 0), 1));
+    let local = "0.0.0.0:9000".parse().unwrap();
+    assert_eq!(taken(&closing), [Ok(Message::Connection(Connection { local, inode: 4711 }))]);
+    let time_wait = message(20, &inet(AF_INET, 6, 9000, [0; 16], (0, 0), 1));
+    assert_eq!(taken(&time_wait), [Ok(Message::Other)]);
 }
 
 proptest! {

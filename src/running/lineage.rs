@@ -1,0 +1,91 @@
+//! Which of a site's processes are lsphp's, and which its workers.
+
+use std::io;
+use std::path::Path;
+
+use super::workers;
+
+/// The lsphp processes of a site, by pid.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lineage {
+    /// What accepts for the workers and forks them, oldest first. Supervised there may be two: a reload's
+    /// next generation beside the last. None: lsphp is being started again.
+    pub parents: Vec<u32>,
+    pub workers: Vec<u32>,
+}
+
+/// Looks below the recorded process `pid`, which is lsphp or what supervises it; `comm` is lsphp's name.
+/// `None`: somewhere there are more than `most` children, and the site can make any number of them.
+///
+/// # Errors
+/// `proc` cannot be read.
+pub fn find(
+    proc: &Path,
+    pid: u32,
+    comm: &[u8],
+    is_supervised: bool,
+    most: usize,
+) -> io::Result<Option<Lineage>> {
+    let Some(children) = workers::find(proc, pid, comm, most)? else { return Ok(None) };
+    if !is_supervised {
+        return Ok(Some(Lineage { parents: vec![pid], workers: children }));
+    }
+    let mut lineage = Lineage::default();
+    let newest = children.last().copied();
+    for child in children {
+        let Some(below) = workers::find(proc, child, comm, most)? else { return Ok(None) };
+        // One without workers that is not the newest is a worker that has outlived its parent.
+        if below.is_empty() && Some(child) != newest {
+            lineage.workers.push(child);
+        } else {
+            lineage.parents.push(child);
+        }
+        lineage.workers.extend(below);
+    }
+    Ok(Some(lineage))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn proc(processes: &[(u32, &str, &str)]) -> tempfile::TempDir {
+        let proc = tempfile::tempdir().unwrap();
+        for (pid, comm, children) in processes {
+            let task = proc.path().join(format!("{pid}/task/{pid}"));
+            fs::create_dir_all(&task).unwrap();
+            fs::write(task.join("children"), children).unwrap();
+            fs::write(proc.path().join(format!("{pid}/comm")), format!("{comm}\n")).unwrap();
+        }
+        proc
+    }
+
+    #[test]
+    fn both_forms_are_told_apart() {
+        let alone = proc(&[(1, "lsphp", "8 9 10 "), (8, "lsphp", ""), (9, "sh", ""), (10, "lsphp", "")]);
+        let found = find(alone.path(), 1, b"lsphp", false, 9).unwrap().unwrap();
+        assert_eq!(found, Lineage { parents: vec![1], workers: vec![8, 10] });
+
+        // 6 has outlived its parent, 7 is the last generation, 20 the next one.
+        let supervised = proc(&[
+            (1, "serving:7", "6 7 20 "),
+            (6, "lsphp", ""),
+            (7, "lsphp", "8 "),
+            (8, "lsphp", ""),
+            (20, "lsphp", "21 22 "),
+            (21, "lsphp", ""),
+            (22, "lsphp", ""),
+        ]);
+        let found = find(supervised.path(), 1, b"lsphp", true, 9).unwrap().unwrap();
+        assert_eq!(found, Lineage { parents: vec![7, 20], workers: vec![6, 8, 21, 22] });
+        assert_eq!(find(supervised.path(), 1, b"lsphp", true, 2).unwrap(), None);
+
+        let idle = proc(&[(1, "serving:7", "5 "), (5, "lsphp", "")]);
+        let found = find(idle.path(), 1, b"lsphp", true, 9).unwrap().unwrap();
+        assert_eq!(found, Lineage { parents: vec![5], workers: vec![] });
+        let restarting = proc(&[(1, "serving:7", "")]);
+        assert_eq!(find(restarting.path(), 1, b"lsphp", true, 9).unwrap().unwrap(), Lineage::default());
+    }
+}

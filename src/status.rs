@@ -1,0 +1,270 @@
+//! What every worker of a site does and needs, told by the kernel alone: nothing of the site's is asked, woken or
+//! followed, and all workers may be busy.
+//!
+//! [`look`] takes a sample with the readers in [`crate::running`]; [`estimate`] says what it means for the
+//! setting; [`text`], [`openmetrics`] and serde show it.
+
+pub mod estimate;
+pub mod openmetrics;
+pub mod text;
+pub mod watch;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use self::estimate::{Estimate, Peaks};
+use crate::cgroup;
+use crate::health::{self, Reason};
+use crate::plan::{FrontEndPlan, MemoryPlan, OpcachePlan, SitePlan, SupervisionPlan, WorkersPlan};
+use crate::privileges::{DropError, Privileged, Target};
+use crate::running::connections::Connections;
+use crate::running::process::comm_of;
+use crate::running::socket::Queue;
+use crate::running::worker::{self, Activity, Clock, Worker};
+use crate::running::{RunRecord, cgroup_memory, events, lineage};
+use crate::sizing::Demand;
+use crate::supervise::name::{self, Doing};
+
+/// The part of the plan that a status is held against.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct StatusPlan {
+    pub site: SitePlan,
+    pub memory: MemoryPlan,
+    pub workers: WorkersPlan,
+    pub opcache: OpcachePlan,
+    pub front_end: FrontEndPlan,
+    pub supervision: Option<SupervisionPlan>,
+}
+
+/// A site at one moment. The shape that docs/status.md documents; null is what the kernel does not say.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    pub up: bool,
+    pub user: String,
+    pub domain: Option<String>,
+    /// What a supervising pid 1 is doing.
+    #[serde(serialize_with = "word")]
+    pub doing: Option<Doing>,
+    /// Seconds since 1970.
+    pub started_at: u64,
+    pub pool: Pool,
+    pub memory: Memory,
+    /// The processes that accept and fork.
+    pub lsphp: Vec<Row>,
+    pub workers: Vec<Row>,
+    pub estimate: Estimate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Pool {
+    /// Workers that there may be.
+    pub limit: u32,
+    /// `None`: too many other children to look through.
+    pub workers: Option<usize>,
+    pub busy: usize,
+    pub connected: usize,
+    pub idle: usize,
+    pub queue: Option<Queue>,
+    pub saturated: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// The tightest limit now.
+    pub limit_bytes: Option<u64>,
+    pub limit_source: Option<String>,
+    pub used_bytes: Option<u64>,
+    /// Of it what cannot be dropped: anonymous and shared memory.
+    pub held_bytes: Option<u64>,
+    pub peak_bytes: Option<u64>,
+    pub oom_kills: Option<u64>,
+    pub forks_refused: Option<u64>,
+}
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    pub pid: u32,
+    pub state: &'static str,
+    /// The end of the script's path, escaped.
+    pub script: Option<String>,
+    pub own_bytes: Option<u64>,
+    pub proportional_bytes: Option<u64>,
+    pub peak_bytes: Option<u64>,
+    pub cpu_seconds: f64,
+    pub age_seconds: u64,
+    /// Tells it from a later process with its pid.
+    #[serde(skip)]
+    pub start_ticks: u64,
+    /// How often it has waited.
+    #[serde(skip)]
+    pub waits: Option<u64>,
+}
+
+/// Why there is no status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Down {
+    /// `None`: nothing was recorded.
+    pub site: Option<Box<SitePlan>>,
+    pub reason: Reason,
+}
+
+impl Serialize for Down {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Json<'a> {
+            up: bool,
+            user: Option<&'a str>,
+            domain: Option<&'a str>,
+            reason: &'static str,
+            message: String,
+        }
+        let site = self.site.as_ref();
+        Json {
+            up: false,
+            user: site.map(|site| site.user.as_str()),
+            domain: site.and_then(|site| Some(site.domain.as_ref()?.as_str())),
+            reason: self.reason.name(),
+            message: self.reason.to_string(),
+        }
+        .serialize(serializer)
+    }
+}
+
+/// Root in a container, without CAP_SYS_PTRACE, may not read the memory of another uid's process, so it becomes
+/// that uid. Nothing is executed afterwards.
+///
+/// # Errors
+/// The drop failed.
+pub fn become_its_user(site: &SitePlan) -> Result<(), DropError> {
+    let privileged = Privileged::take()?;
+    if !privileged.is_root() {
+        return Ok(());
+    }
+    let target = Target { uid: site.uid, gid: site.gid, no_new_privs: true };
+    privileged.become_site_user(target).map(|_| ())
+}
+
+/// The record of the site below `root`.
+///
+/// # Errors
+/// Nothing was started, or it cannot be read.
+pub fn record(root: &Path) -> Result<RunRecord<StatusPlan>, Down> {
+    health::read_record(root).map_err(|reason| Down { site: None, reason })
+}
+
+/// Takes a sample of the site that `run` records, with the kernel's files below `root`. The workers' peaks go to
+/// `peaks`, which may have seen earlier samples.
+///
+/// # Errors
+/// lsphp does not run.
+pub fn look(root: &Path, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Result<Status, Down> {
+    sample(root, run, peaks).map_err(|reason| Down { site: Some(Box::new(run.plan.site.clone())), reason })
+}
+
+fn sample(root: &Path, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Result<Status, Reason> {
+    let (plan, proc) = (&run.plan, &root.join("proc"));
+    let comm = health::process::judge(proc, run, plan.supervision.is_some())?;
+    let supervisor = name::parse(&comm);
+    let limit = supervisor.map_or(plan.front_end.max_conns, |(_, limit)| limit);
+    let lsphp = if supervisor.is_some() { comm_of(&run.lsphp) } else { &comm };
+    let queue = match health::queue(proc, &run.listener) {
+        Err(Reason::Unreadable { .. }) => None,
+        queue => queue?,
+    };
+    let lineage =
+        lineage::find(proc, run.pid, lsphp, supervisor.is_some(), health::most(limit)).ok().flatten();
+    if lineage.as_ref().is_some_and(|lineage| lineage.parents.is_empty()) {
+        return Err(Reason::Restarting { pid: run.pid });
+    }
+    let clock = Clock::now()
+        .map_err(|error| Reason::Unreadable { file: "the clock".to_owned(), cause: error.to_string() })?;
+    let connections = Connections::find(proc, &run.listener.address).unwrap_or_default();
+    let read = |pid: &u32| worker::read(proc, *pid, &connections, clock);
+    let workers: Option<Vec<Worker>> =
+        lineage.as_ref().map(|found| found.workers.iter().filter_map(read).collect());
+    let parents = lineage.iter().flat_map(|found| found.parents.iter().filter_map(read));
+
+    peaks.see(workers.as_deref().unwrap_or_default());
+    Ok(Status {
+        up: true,
+        user: plan.site.user.to_string(),
+        domain: plan.site.domain.as_ref().map(ToString::to_string),
+        doing: supervisor.map(|(doing, _)| doing),
+        started_at: run.started_at,
+        pool: pool(limit, workers.as_deref(), queue),
+        memory: memory(root, run),
+        lsphp: parents.map(|parent| Row { state: "lsphp", ..row(&parent) }).collect(),
+        workers: workers.iter().flatten().map(row).collect(),
+        estimate: estimate::decide(peaks, clock, demand(plan), limit),
+    })
+}
+
+/// What the plan was sized from, with a number of workers that the panel gave left out.
+fn demand(plan: &StatusPlan) -> Demand {
+    Demand {
+        budget_mib: plan.memory.budget_mib,
+        opcache_mib: plan.opcache.memory_mib,
+        estimate_mib: plan.workers.estimate_mib,
+        extra: plan.workers.extra,
+        children: None,
+        pids_max: plan.workers.pids_max,
+    }
+}
+
+fn pool(limit: u32, workers: Option<&[Worker]>, queue: Option<Queue>) -> Pool {
+    let all = workers.unwrap_or_default();
+    let count = |is: fn(&Activity) -> bool| all.iter().filter(|worker| is(&worker.activity)).count();
+    Pool {
+        limit,
+        workers: workers.map(<[_]>::len),
+        busy: count(|activity| matches!(activity, Activity::Busy { .. })),
+        connected: count(|activity| matches!(activity, Activity::Connected)),
+        idle: count(|activity| matches!(activity, Activity::Idle)),
+        queue,
+        saturated: queue.is_some_and(Queue::is_saturated),
+    }
+}
+
+fn memory(root: &Path, run: &RunRecord<StatusPlan>) -> Memory {
+    let limit = cgroup::detect(root).memory;
+    let used = cgroup_memory::read(root, &run.events);
+    let events = events::read(root, &run.events);
+    Memory {
+        limit_bytes: limit.as_ref().map(|limit| limit.bytes),
+        limit_source: limit.map(|limit| limit.source),
+        used_bytes: used.used,
+        held_bytes: used.held,
+        peak_bytes: used.peak,
+        oom_kills: events.oom_kills,
+        forks_refused: events.forks_refused,
+    }
+}
+
+fn row(worker: &Worker) -> Row {
+    let (state, script) = match &worker.activity {
+        Activity::Busy { script } => ("busy", Some(script.clone())),
+        Activity::Connected => ("connected", None),
+        Activity::Idle => ("idle", None),
+    };
+    Row {
+        pid: worker.pid,
+        state,
+        script,
+        own_bytes: worker.memory.map(|memory| memory.own),
+        proportional_bytes: worker.memory.map(|memory| memory.proportional),
+        peak_bytes: worker.memory.map(|memory| memory.peak),
+        cpu_seconds: worker.cpu.as_millis() as f64 / 1000.0,
+        age_seconds: worker.age.as_secs(),
+        start_ticks: worker.start_ticks,
+        waits: worker.waits,
+    }
+}
+
+fn word<S: Serializer>(doing: &Option<Doing>, serializer: S) -> Result<S::Ok, S::Error> {
+    doing.map(Doing::word).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests;

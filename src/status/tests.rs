@@ -1,0 +1,122 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::*;
+use crate::status::text::Table;
+
+const MIB: u64 = 1 << 20;
+
+/// A worker that runs `script`.
+pub(super) fn busy(pid: u32, script: &str) -> Row {
+    Row {
+        pid,
+        state: "busy",
+        script: Some(script.to_owned()),
+        own_bytes: Some(32 * MIB),
+        proportional_bytes: Some(40 * MIB + MIB / 2),
+        peak_bytes: Some(58 * MIB),
+        cpu_seconds: 3.25,
+        age_seconds: 7500,
+        start_ticks: 9,
+        waits: Some(1),
+    }
+}
+
+/// alice's site with a busy worker and an idle one.
+pub(super) fn example() -> Status {
+    let estimate = Estimate {
+        setting_mib: 130,
+        samples: 5,
+        worked_seconds: 340,
+        span_seconds: 7500,
+        largest_peak_bytes: Some(58 * MIB),
+        p95_peak_bytes: Some(51 * MIB),
+        largest_own_bytes: Some(32 * MIB),
+        suggested_mib: Some(74),
+        workers: 7,
+        suggested_workers: Some(12),
+        message: "largest worker 58 MiB".into(),
+    };
+    Status {
+        up: true,
+        user: "alice".into(),
+        domain: Some("example.com".into()),
+        doing: None,
+        started_at: 1_790_000_000,
+        pool: Pool {
+            limit: 7,
+            workers: Some(2),
+            busy: 1,
+            connected: 0,
+            idle: 1,
+            queue: Some(Queue { length: 3, limit: 10 }),
+            saturated: false,
+        },
+        memory: Memory {
+            limit_bytes: Some(1024 * MIB),
+            limit_source: Some("cgroup v2 memory.max of /".into()),
+            used_bytes: Some(421 * MIB),
+            held_bytes: Some(310 * MIB),
+            peak_bytes: Some(512 * MIB),
+            oom_kills: Some(0),
+            forks_refused: None,
+        },
+        lsphp: vec![Row { state: "lsphp", script: None, ..busy(1, "") }],
+        workers: vec![
+            busy(8, "/home/alice/public_html/index.php"),
+            Row { state: "idle", script: None, ..busy(9, "") },
+        ],
+        estimate,
+    }
+}
+
+#[test]
+fn the_text() {
+    let text =
+        Table { status: &example(), busy_for: |row: &Row| (row.pid == 8).then_some(Duration::from_secs(65)) };
+    assert_eq!(
+        text.to_string(),
+        "\
+serving alice (example.com), lsphp 1
+workers   2 of 7: 1 busy, 0 connected, 1 idle; queue 3 of 10
+memory    421 of 1024 MiB, 310 of it held by processes and opcache; peak 512; OOM kills 0, forks refused ?
+estimate  130 MiB; largest worker 58 MiB
+          from 5 workers over 2 h 5 min: peaks at least 58 MiB, 95 % of them at most 51; at most 32 now
+
+    PID STATE         OWN   SHARE    PEAK       CPU        AGE  SCRIPT
+      1 lsphp       32.0M   40.5M   58.0M    3.25 s  2 h 5 min
+      8 busy        32.0M   40.5M   58.0M    3.25 s  2 h 5 min  /home/alice/public_html/index.php for 1 min
+      9 idle        32.0M   40.5M   58.0M    3.25 s  2 h 5 min
+"
+    );
+}
+
+/// The names in an object and in the objects in it.
+fn names(value: &serde_json::Value) -> BTreeSet<String> {
+    match value {
+        serde_json::Value::Object(members) => {
+            members.iter().flat_map(|(name, value)| names(value).into_iter().chain([name.clone()])).collect()
+        }
+        serde_json::Value::Array(values) => values.iter().flat_map(names).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+#[test]
+fn the_page_about_status_shows_every_field_and_no_other() {
+    let down = Down { site: None, reason: Reason::NotStarted };
+    let mut written = names(&serde_json::to_value(example()).unwrap());
+    written.extend(names(&serde_json::to_value(down).unwrap()));
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let table = page.lines().skip_while(|line| *line != "| field | meaning |").skip(2);
+    let rows = table.take_while(|line| line.starts_with('|'));
+    let cells: Vec<&str> = rows.filter_map(|row| row.split('|').nth(1)).collect();
+    let documented: BTreeSet<String> = cells
+        .iter()
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .flat_map(|path| path.split(['.', '[']).map(|name| name.trim_end_matches(']').to_owned()))
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(documented, written, "edit docs/status.md: its table of fields");
+}
