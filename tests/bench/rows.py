@@ -147,6 +147,21 @@ def healthcheck_in_a_crowd(binary):
     row('healthcheck, CPU, 10,000 connections', 'healthcheck, alone', beside.cpu, alone.cpu, 'ms', 2)
 
 
+def status_of_a_full_site(binary):
+    """Status answers when a page of php-fpm's status would have to wait. Last, as it leaves the workers asleep."""
+    script = '/tmp/sleep.php'
+    with open(script, 'w') as file:
+        file.write('<?php sleep(600);')
+    request = [binary, 'request', '--addr', '127.0.0.1:9000', script]
+    clients = [subprocess.Popen(request, env=SITE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(18)]
+    time.sleep(2)
+    costs = in_turns({'ours': ([binary, 'status'], SITE), 'true': (['/bin/true'], SITE)}, RUNS)
+    for client in clients:
+        client.kill()
+        client.wait()
+    row('status, CPU, all busy, queue full', '/bin/true', costs['ours'].cpu, costs['true'].cpu, 'ms', 10)
+
+
 def plan(binary):
     """Mostly the detection of the limits."""
     costs = in_turns({'ours': ([binary, 'plan'], SITE), 'true': (['/bin/true'], SITE)}, RUNS)
@@ -234,6 +249,7 @@ def main():
     healthcheck_in_a_crowd(binary)
     requests(binary, bench)
     normaliser(bench, '/run/cac-lsphp/php.d/90-cac-lsphp.ini')
+    status_of_a_full_site(binary)
     size(binary)
 
 

@@ -92,22 +92,5 @@ pub fn strace<const N: usize>(
     options: [&str; N],
     arguments: &str,
 ) -> (String, Output) {
-    let trace = tempfile::NamedTempFile::new().unwrap();
-    let (pid, uid) = (site.inspect("{{.State.Pid}}"), uid.to_string());
-    let output = Command::new("strace")
-        .args(["-f", "-s", "256", "-o"])
-        .arg(trace.path())
-        .args(options)
-        .args(["nsenter", "-t", &pid, "-S", &uid, "-G", &uid, "-m", "-u", "-i", "-n", "-p"])
-        .args(["/usr/local/bin/cac-lsphp", "healthcheck"])
-        .args(arguments.split_whitespace())
-        .output()
-        .unwrap_or_else(|error| panic!("running strace: {error}; run scripts/test"));
-    let all = std::fs::read_to_string(trace.path()).unwrap();
-    let start = all.find("execve(\"/usr/local/bin/cac-lsphp\"").unwrap_or_else(|| panic!("no start: {all}"));
-    // nsenter waits beside it: lines of the check's begin with its pid.
-    let (_, pid) = all[..start].rsplit_once('\n').unwrap_or(("", &all[..start]));
-    let own = |line: &&str| line.starts_with(pid);
-    let lines: Vec<&str> = all[start - pid.len()..].lines().filter(own).collect();
-    (lines.join("\n"), output)
+    site.strace(uid, &options, &format!("healthcheck {arguments}"))
 }

@@ -1,0 +1,51 @@
+//! What a look costs, and that the site does not notice. Times are in `scripts/bench`.
+
+use std::fs;
+use std::process::Command;
+
+use super::*;
+
+/// What a hundred looks could leave behind.
+fn traces(site: &Running) -> (String, String, u64) {
+    let pid = site.inspect("{{.State.Pid}}");
+    let family =
+        Command::new("ps").args(["-o", "pid,lstart", "--pid", &pid, "--ppid", &pid]).output().unwrap();
+    let snmp = fs::read_to_string(Path::new("/proc").join(&pid).join("net/snmp")).unwrap();
+    let tcp: Vec<_> = snmp.lines().filter(|line| line.starts_with("Tcp:")).collect();
+    let opens = |line: &str| line.split_whitespace().skip(5).take(2).collect::<Vec<_>>().join(" ");
+    let queue = json(site)["pool"]["queue"]["length"].as_u64().unwrap();
+    (String::from_utf8(family.stdout).unwrap(), tcp.into_iter().map(opens).collect(), queue)
+}
+
+#[test]
+fn a_hundred_looks_change_nothing_and_each_takes_few_calls() {
+    let site = Site::new().options(["--no-healthcheck"]).page("sleep.php", SLEEP).start();
+    occupy(&site, "sleep.php", 7, 7);
+    ask(&site, "sleep.php", 11);
+    wait_until(|| {
+        let json = json(&site);
+        if json["pool"]["saturated"] == true { Ok(()) } else { Err(json.to_string()) }
+    });
+    let before = traces(&site);
+    assert_eq!(before.0.lines().count(), 1 + 1 + 7, "{}", before.0);
+    let loops = "n=0; while [ $n -lt 100 ]; do cac-lsphp status >/dev/null || exit 1; n=$((n+1)); done";
+    site.exec(["sh", "-c", loops]);
+    assert_eq!(traces(&site), before);
+
+    let (trace, output) = site.strace(0, &[], "status");
+    assert!(output.status.success(), "{output:?}");
+    for call in
+        ["connect(", "clone(", "clone3(", "fork(", "execve(", "kill(", "ptrace(", "process_vm_", "SIGSTOP"]
+    {
+        let calls = trace.lines().filter(|line| line.contains(call)).count();
+        let allowed = usize::from(call == "execve(");
+        assert_eq!(calls, allowed, "{call} in {trace}");
+    }
+    let opened_to_write = trace.lines().filter(|line| line.contains("O_WRONLY") || line.contains("O_RDWR"));
+    assert_eq!(opened_to_write.count(), 0, "{trace}");
+    let below_home = trace.lines().filter(|line| line.contains("\"/home/"));
+    assert_eq!(below_home.count(), 0, "{trace}");
+    let calls = trace.lines().count();
+    println!("{calls} system calls with 7 workers busy and the queue full");
+    assert!(calls <= 250 + 7 * 60, "{calls}");
+}
