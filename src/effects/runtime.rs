@@ -27,10 +27,7 @@ pub const CONTROL_SOCKET: &str = "/run/cac-lsphp/control.sock";
 pub fn open_control_socket(privileged: &Privileged, uid: Uid, gid: Gid) -> Result<UnixListener, EffectError> {
     let path = Path::new(CONTROL_SOCKET);
     let making = |cause: io::Error| failed("making", path, cause);
-    match std::fs::remove_file(path) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(making(cause)),
-        _ => {}
-    }
+    whole_file::remove_or_move_aside(path).map_err(making)?;
     let listener = UnixListener::bind(path).map_err(making)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(making)?;
     if privileged.is_root() {
@@ -67,12 +64,14 @@ pub fn make_directory(privileged: &Privileged, path: &Path, site: Uid) -> Result
         return Err(in_the_way(&format!("it belongs to uid {}", status.st_uid)));
     }
     if !is_ours {
-        // From here on nothing in it gets another name; each file is put there anew.
         directory.take_for_root().map_err(making)?;
-        empty(path).map_err(making)?;
     }
     if Mode::from_bits_truncate(status.st_mode) != DIRECTORY_MODE && privileged.is_root() {
         directory.set_mode(DIRECTORY_MODE).map_err(making)?;
+    }
+    if !is_ours {
+        // Only now: as long as the mode was the site's, so was what is in it.
+        whole_file::move_aside_all_in(path).map_err(making)?;
     }
     Ok(())
 }
@@ -80,18 +79,6 @@ pub fn make_directory(privileged: &Privileged, path: &Path, site: Uid) -> Result
 fn belongs_to(directory: Option<&Path>, uid: Uid) -> bool {
     let found = directory.and_then(|directory| std::fs::symlink_metadata(directory).ok());
     found.is_some_and(|found| found.uid() == uid.as_raw())
-}
-
-/// What the site left in a directory that is root's now: PHP would read its ini files.
-fn empty(directory: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        match std::fs::remove_file(&path) {
-            Err(cause) if cause.kind() == io::ErrorKind::IsADirectory => {}
-            result => result?,
-        }
-    }
-    Ok(())
 }
 
 /// The link's ends are told to PHP only where it leads to the home: what is left alone in its place is no

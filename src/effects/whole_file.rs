@@ -44,6 +44,28 @@ pub fn move_aside(path: &Path) -> io::Result<()> {
     std::fs::rename(path, beside(path, &format!("{}.moved", now())))
 }
 
+/// Takes all that is in `directory`, which is root's now, out of the way of what root puts there: PHP would read
+/// its ini files. It stays below one name that nobody reads.
+pub fn move_aside_all_in(directory: &Path) -> io::Result<()> {
+    let names = std::fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>()?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let aside = directory.join(format!(".{}.moved", now()));
+    std::fs::create_dir(&aside)?;
+    names.iter().try_for_each(|name| std::fs::rename(directory.join(name), aside.join(name)))
+}
+
+/// Makes the name `path` free: of what a start left, or of what the site put there in a start without root.
+pub fn remove_or_move_aside(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(()),
+        Err(cause) if is_in_the_way(&cause) => move_aside(path),
+        removed => removed,
+    }
+}
+
 /// Somebody else's file, a link or one with more names could be changed later.
 fn is_so_already(path: &Path, bytes: &[u8]) -> bool {
     let open = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);

@@ -1,7 +1,8 @@
 //! `/run/cac-lsphp` on volumes that outlive a container, in the site's hands or full.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -60,6 +61,12 @@ fn root_takes_back_what_a_start_without_it_left() {
     let planted = runtime.path().join("php.d/99-planted.ini");
     fs::write(&planted, "auto_prepend_file = /home/alice/own.php\n").unwrap();
     chown(&planted, Some(UID), Some(UID)).unwrap();
+    // Nor is it in the way.
+    for name in ["php.d/90-cac-lsphp.ini", "run.json", ".run.json.new"] {
+        let _ = fs::remove_file(runtime.path().join(name));
+        fs::create_dir_all(runtime.path().join(name).join("x")).unwrap();
+    }
+    let before = files_below(runtime.path());
     let started = site(home.path(), runtime.path()).start();
     assert_eq!(started.get("page.php").body, b"/home/alice/public_html");
     assert!(!planted.exists(), "PHP would read it");
@@ -67,6 +74,33 @@ fn root_takes_back_what_a_start_without_it_left() {
         let found = fs::symlink_metadata(runtime.path().join(name)).unwrap();
         assert_eq!((found.uid(), found.mode() & 0o022), (0, 0), "{name:?}");
     }
+    let after = files_below(runtime.path());
+    assert!(before.is_subset(&after), "lost: {:?}", before.difference(&after));
+}
+
+/// The inodes of all files and directories, wherever they are by now.
+fn files_below(directory: &Path) -> BTreeSet<u64> {
+    let mut all = BTreeSet::new();
+    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+        all.insert(entry.metadata().unwrap().ino());
+        if entry.file_type().unwrap().is_dir() {
+            all.extend(files_below(&entry.path()));
+        }
+    }
+    all
+}
+
+/// Where pid 1 of a supervised site listens for `reload`.
+#[test]
+fn a_planted_control_socket_ends_no_supervised_start() {
+    let (home, runtime) = (owned_by_the_site(), owned_by_the_site());
+    for name in ["control.sock", "control.sock/x"] {
+        fs::create_dir(runtime.path().join(name)).unwrap();
+        chown(runtime.path().join(name), Some(UID), Some(UID)).unwrap();
+    }
+    let site = site(home.path(), runtime.path()).env("CAC_SUPERVISE", "1").options(NON_ROOT).start();
+    assert!(fs::symlink_metadata(runtime.path().join("control.sock")).unwrap().file_type().is_socket());
+    assert!(site.exec(["cac-lsphp", "healthcheck", "--deep"]).starts_with("healthy"), "{}", site.logs());
 }
 
 #[test]
