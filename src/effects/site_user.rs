@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::user_ini;
+use super::user_ini::{self, ShutOut};
 
 /// Makes a directory, 0755, unless anything has its name.
 pub fn make_directory(path: &Path) -> Result<(), String> {
@@ -29,14 +29,18 @@ pub fn make_error_log(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Says so where every page would fail.
+/// Says so where pages would fail.
 pub fn look_at_user_ini(path: &Path, directives: &BTreeMap<String, String>) -> Result<(), String> {
-    match user_ini::shuts_normaliser_out(path, directives) {
-        Ok(false) => Ok(()),
-        Ok(true) => Err(format!(
-            "reading {}: its open_basedir keeps PHP from /run/cac-lsphp/ and opcache is off, so every page fails; add :/run/cac-lsphp/ to it, or let opcache be on",
-            path.display()
-        )),
-        Err(error) => Err(format!("reading {}: {error}; PHP may go on without it", path.display())),
-    }
+    let when = match user_ini::shuts_normaliser_out(path, directives) {
+        Ok(ShutOut::Never) => return Ok(()),
+        Ok(ShutOut::WhileOpcacheRestarts) => {
+            "every page fails while an opcache_reset() waits for requests to end"
+        }
+        Ok(ShutOut::Always) => "opcache is off, so every page fails",
+        Err(error) => return Err(format!("reading {}: {error}; PHP may go on without it", path.display())),
+    };
+    Err(format!(
+        "reading {}: its open_basedir keeps PHP from /run/cac-lsphp/ and {when}; add :/run/cac-lsphp/ to it",
+        path.display()
+    ))
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use cac_lsphp::lsapi::Request;
 
-use crate::support::{PATIENCE, Running, Site, docker, parse};
+use crate::support::{PATIENCE, Running, Site, docker, parse, wait_until};
 
 /// Sets both variables to each path, includes the normaliser again, and tells what became of them,
 /// of everything defined, and of the output.
@@ -112,6 +112,36 @@ fn an_open_basedir_of_the_sites_own_does_not_shut_it_out() {
         assert_eq!(site.json("reset.php"), json!([true, "/home/alice/:/tmp/"]), "it is in force");
     }
     assert_eq!(fs::read_to_string(site.home.join("logs/php-fpm/error.log")).unwrap(), "");
+}
+
+/// opcache holds nothing while a reset waits for a request to end. The start warns, and the way out that it names
+/// is one.
+#[test]
+fn a_waiting_opcache_reset_shuts_it_out_and_the_start_says_how_to_mend_that() {
+    const SLOW: &str =
+        "<?php touch('/home/alice/begun'); while (!file_exists('/home/alice/go')) usleep(10000);";
+    const RESET: &str = "<?php echo json_encode(opcache_reset());";
+    for (user_ini, status, warnings) in [
+        ("open_basedir = /home/alice/:/tmp/\n", 500, 1),
+        ("open_basedir = /home/alice/:/tmp/:/run/cac-lsphp/\n", 200, 0),
+    ] {
+        let site = Site::new().page("seen.php", SEEN).page("slow.php", SLOW).page("reset.php", RESET);
+        let site = site.page(".user.ini", user_ini).start();
+        assert_eq!(site.logs().matches("add :/run/cac-lsphp/ to it").count(), warnings, "{}", site.logs());
+        let meanwhile = std::thread::scope(|scope| {
+            let slow = scope.spawn(|| site.get("slow.php"));
+            wait_until(|| {
+                site.home.join("begun").exists().then_some(()).ok_or("slow.php does not run".into())
+            });
+            assert_eq!(site.json("reset.php"), json!(true));
+            let meanwhile = site.get("seen.php").status;
+            fs::write(site.home.join("go"), "").unwrap();
+            assert_eq!(slow.join().unwrap().status, 200);
+            meanwhile
+        });
+        assert_eq!(meanwhile, status, "{user_ini}");
+        assert_eq!(site.json("seen.php"), canonical(), "{user_ini}");
+    }
 }
 
 /// Without opcache there is no way around it; the start says so and how to mend it.
