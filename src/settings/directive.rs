@@ -15,6 +15,7 @@ pub fn accept(name: &str, value: &str) -> Result<String, String> {
         "error_log" => "it is always /home/<user>/logs/php-fpm/error.log",
         "auto_prepend_file" => "it is the DOCUMENT_ROOT normaliser; let the site include its own file",
         "open_basedir" => return reachable(name, directive, value),
+        "disable_functions" => return callable(name, directive, value),
         _ => return Ok(directive),
     };
     Err(format!("{name} is refused: {directive} belongs to the plan; {way_out}"))
@@ -51,4 +52,15 @@ fn reachable(name: &str, directive: String, value: &str) -> Result<String, Strin
         return Ok(directive);
     }
     Err(format!("{name} is refused: without {NEEDED} in it PHP could open no page; add :{NEEDED}"))
+}
+
+/// Without what the normaliser calls each page would end before it began.
+fn callable(name: &str, directive: String, value: &str) -> Result<String, String> {
+    const CALLED: [&str; 2] = ["strncmp", "substr"];
+    match value.split([',', ' ']).find(|function| CALLED.contains(function)) {
+        None => Ok(directive),
+        Some(function) => Err(format!(
+            "{name} is refused: cac-lsphp-normalize.php, which PHP runs before each page, calls {function}; take it out"
+        )),
+    }
 }

@@ -317,6 +317,17 @@ fn an_open_basedir_must_let_php_reach_the_normaliser() {
 }
 
 #[test]
+fn what_the_normaliser_calls_stays_enabled() {
+    let set = |value| outcome(&[&SITE[..], &[("CAC_INI_disable_functions", value)]].concat(), "", ROOT);
+    for value in ["exec,system", "realpath", "substr_count, file", "exec file_exists"] {
+        assert!(set(value).is_ok(), "{value}");
+    }
+    for value in ["substr", "exec, strncmp", "exec strncmp,system"] {
+        assert!(set(value).unwrap_err()[0].contains("cac-lsphp-normalize.php"), "{value}");
+    }
+}
+
+#[test]
 fn unknown_names_get_the_nearest_known_one() {
     for (name, nearest) in [
         ("CAC_LSTEN", "CAC_LISTEN"),
