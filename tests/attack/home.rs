@@ -1,6 +1,7 @@
 //! What may be in the place of the home and of each thing that a boot makes or gives in it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::boot::UID;
@@ -111,6 +112,8 @@ fn conditions(place: &'static str) -> Vec<State> {
             if top { Ends(78) } else { given(StartsWarning) },
         ),
         state("mode 000", place, |path| plant::mode(path, 0), with_mode_000),
+        renamed(place, "a closed directory of root's", 0o700),
+        renamed(place, "a directory of root's that is not listed", 0o711),
         state("mode 6777", place, |path| plant::mode(path, 0o6777), Starts),
         state(
             "a mount",
@@ -134,6 +137,24 @@ fn conditions(place: &'static str) -> Vec<State> {
     ]
 }
 
+/// The tenant renamed a full directory of root's to where one is given away; the home itself it cannot.
+fn renamed(place: &'static str, what: &str, mode: u32) -> State {
+    let is_given = !place.is_empty() && place != ERROR_LOG;
+    let expected = if is_given { Expected::StartsWarning } else { Expected::Starts };
+    let plant = move |path: &Path| {
+        if is_given {
+            plant::clear(path);
+            plant::full_directory(path);
+            plant::mode(path, mode);
+        }
+    };
+    let stays = move || match fs::metadata(path_of(place)) {
+        Ok(status) if is_given && status.uid() != 0 => Err(format!("{place} was given away")),
+        _ => check(place, expected),
+    };
+    State { check: Box::new(stays), ..state(what, place, plant, expected) }
+}
+
 fn bind_over_file(path: &Path) {
     plant::bind(&Path::new(CANARY).join("file"), path);
 }
@@ -150,7 +171,6 @@ fn state(what: &str, place: &'static str, plant: impl Fn(&Path) + 'static, expec
 
 /// What could be given was given, and what was missing was made.
 fn check(place: &str, expected: Expected) -> Result<(), String> {
-    use std::os::unix::fs::MetadataExt;
     if expected != Expected::Starts {
         return Ok(());
     }
