@@ -44,7 +44,7 @@ impl EffectError {
         Self::Failed(format!("{operation} {}: {cause}; {way_out}", object.display()))
     }
 
-    fn refused(operation: &str, object: &Path, cause: impl Display, way_out: &str) -> Self {
+    pub(crate) fn refused(operation: &str, object: &Path, cause: impl Display, way_out: &str) -> Self {
         Self::Refused(format!("{operation} {}: {cause}; {way_out}", object.display()))
     }
 }

@@ -1,11 +1,13 @@
 //! The listener where cac-lsphp opens it, for lsphp to have as its descriptor 0.
 //!
 //! [`group`] is an address that several listeners share, one of which never answers; [`filter`] the program
-//! that says which of them gets a new connection; [`inherited`] what systemd or podman hands over.
+//! that says which of them gets a new connection; [`inherited`] what systemd or podman hands over; [`unix`] a
+//! socket in the file system.
 
 mod filter;
 pub mod group;
 pub mod inherited;
+pub mod unix;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::address_space::AddressSpace;
 pub use self::effects::{Effects, PING_SCRIPT, RUN_RECORD, RUNTIME_DIRECTORY, RootEffect, SiteUserEffect};
 pub use self::exec::{ChildEnvironment, ExecPlan};
-pub use self::listener::{ListenerPlan, Opener};
+pub use self::listener::{ListenerPlan, Opener, SocketPlan};
 pub use self::memory::MemoryPlan;
 use self::php_ini::IniPlan;
 use crate::address::Address;
@@ -129,7 +129,7 @@ pub fn decide(inputs: Inputs) -> Plan {
     let Settings { site, options, given, warnings } = inputs.settings;
     let mut warnings = [warnings.as_slice(), &inputs.limits.warnings].concat();
     let memory = memory::decide(options, inputs.limits, inputs.suppose_mib, &mut warnings);
-    let listener = listener::decide(options, inputs.somaxconn, &mut warnings);
+    let listener = listener::decide(site, options, inputs.somaxconn, &mut warnings);
     let workers = decide_workers(options, inputs.limits, &memory, &listener, &mut warnings);
     let address_space = address_space::decide(options, &mut warnings);
     let ini = php_ini::decide(site, options);

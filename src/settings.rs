@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use self::environment::Environment;
 use self::identity::{Site, User};
-pub use self::listener::ListenerOptions;
+pub use self::listener::{ListenerOptions, SocketMode};
 use self::reader::{Reader, Readings};
 use self::site_file::SiteFile;
 use crate::address::Address;

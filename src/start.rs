@@ -13,10 +13,10 @@ use crate::decision;
 use crate::effects::{self, EffectError};
 use crate::exit::Exit;
 use crate::listener::group::{self, Group, Member};
-use crate::listener::{Listener, inherited, inode};
+use crate::listener::{Listener, inherited, inode, unix};
 use crate::logging;
 use crate::lsphp::Lsphp;
-use crate::plan::{ListenerPlan, Opener, Plan};
+use crate::plan::{ListenerPlan, Opener, Plan, SocketPlan};
 use crate::privileges::{DropError, ExecError, Privileged, Program, SiteUser, Stdin, Target, set_umask};
 use crate::running::{ListenerRecord, RunRecord};
 use crate::settings::environment::Environment;
@@ -126,9 +126,13 @@ fn take_handed_over() -> Result<OwnedFd, StartError> {
 
 /// Opens what the plan says. It is the site's afterwards, so that what the site's user opens can join it.
 fn open_listeners(privileged: &Privileged, plan: &Plan) -> Result<Opened, EffectError> {
-    let (Opener::CacLsphp, Address::Inet(address)) = (plan.listener.opened_by, &plan.front_end.address)
-    else {
-        return Ok(Opened::Nothing);
+    let ListenerPlan { opened_by, socket, .. } = &plan.listener;
+    let address = match (opened_by, &plan.front_end.address, socket) {
+        (Opener::CacLsphp, Address::Inet(address), _) => address,
+        (Opener::CacLsphp, Address::Unix(path), Some(socket)) => {
+            return open_unix(privileged, plan, path, socket);
+        }
+        _ => return Ok(Opened::Nothing),
     };
     let needs_group = plan.supervision.is_some() || plan.listener.allowed_clients.is_some();
     let opened = if needs_group {
@@ -144,6 +148,23 @@ fn open_listeners(privileged: &Privileged, plan: &Plan) -> Result<Opened, Effect
             "see who else listens there, or correct CAC_LISTEN",
         )
     })
+}
+
+fn open_unix(
+    privileged: &Privileged,
+    plan: &Plan,
+    path: &Path,
+    socket: &SocketPlan,
+) -> Result<Opened, EffectError> {
+    let owner = privileged.is_root().then_some(plan.site.uid);
+    let serving = unix::open(path, plan.listener.backlog.unwrap_or_default(), socket, owner)?;
+    let listener = Listener { serving, parking: None };
+    if privileged.is_root() {
+        listener
+            .give_to(plan.site.uid, plan.site.gid)
+            .map_err(|cause| EffectError::failed("giving away", path, cause, "grant the capability CHOWN"))?;
+    }
+    Ok(Opened::Listener(listener))
 }
 
 fn open_group(privileged: &Privileged, plan: &Plan, address: SocketAddr) -> io::Result<Opened> {

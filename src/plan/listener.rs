@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::clients::Clients;
 use crate::lsphp;
-use crate::settings::Options;
+use crate::settings::identity::{Gid, Site};
+use crate::settings::{Options, SocketMode};
 
 /// The queue of a listener that cac-lsphp opens: with lsphp's own of 10 the kernel drops connects of a front
 /// end with many processes, which come again after seconds.
@@ -18,6 +19,15 @@ pub struct ListenerPlan {
     pub backlog: Option<u32>,
     /// null: everybody.
     pub allowed_clients: Option<Clients>,
+    /// null: none that cac-lsphp opens.
+    pub socket: Option<SocketPlan>,
+}
+
+/// Of a unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketPlan {
+    pub mode: SocketMode,
+    pub gid: Gid,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +41,17 @@ pub enum Opener {
 }
 
 /// `somaxconn` is the kernel's ceiling for a backlog, where it is known.
-pub(super) fn decide(options: &Options, somaxconn: Option<u32>, warnings: &mut Vec<String>) -> ListenerPlan {
+pub(super) fn decide(
+    site: &Site,
+    options: &Options,
+    somaxconn: Option<u32>,
+    warnings: &mut Vec<String>,
+) -> ListenerPlan {
     let given = &options.listener;
+    let not_ours =
+        |opened_by, backlog| ListenerPlan { opened_by, backlog, allowed_clients: None, socket: None };
     if given.handed_over {
-        return ListenerPlan { opened_by: Opener::HandedOver, backlog: None, allowed_clients: None };
+        return not_ours(Opener::HandedOver, None);
     }
     let own = options.supervise.value || given.is_special();
     let wanted = given.backlog.as_ref().map_or(BACKLOG, |backlog| backlog.value);
@@ -51,11 +68,24 @@ pub(super) fn decide(options: &Options, somaxconn: Option<u32>, warnings: &mut V
             options.listen.value
         ));
     }
-    match own {
-        true => ListenerPlan { opened_by: Opener::CacLsphp, backlog: Some(backlog), allowed_clients },
-        false => {
-            ListenerPlan { opened_by: Opener::Lsphp, backlog: Some(lsphp::BACKLOG), allowed_clients: None }
-        }
+    if !own {
+        return not_ours(Opener::Lsphp, Some(lsphp::BACKLOG));
+    }
+    let socket = matches!(options.listen.value, Address::Unix(_)).then(|| decide_socket(site, options));
+    if socket.is_some_and(|socket| socket.mode.lets_everybody_in()) {
+        warnings.push(format!(
+            "{} is open to everybody who can reach it, and LSAPI knows no password: set CAC_SOCKET_GID to the front end's group, with CAC_SOCKET_MODE=0660",
+            options.listen.value
+        ));
+    }
+    ListenerPlan { opened_by: Opener::CacLsphp, backlog: Some(backlog), allowed_clients, socket }
+}
+
+fn decide_socket(site: &Site, options: &Options) -> SocketPlan {
+    let given = &options.listener;
+    SocketPlan {
+        mode: given.socket_mode.as_ref().map_or(SocketMode::DEFAULT, |mode| mode.value),
+        gid: given.socket_gid.as_ref().map_or(site.gid, |gid| gid.value),
     }
 }
 

@@ -226,6 +226,24 @@ fn a_listener_of_our_own_is_handed_over() {
     assert_eq!(all(&[("CAC_BACKLOG", "40")]), ("lsphp".into(), 40, 1, true));
     assert_eq!(all(&[("CAC_ALLOWED_CLIENTS", "172.30.0.2")]), ("lsphp".into(), 511, 1, false));
     assert_eq!(all(&[("CAC_ALLOWED_CLIENTS", " ")]), all(&[]));
+    const PATH: (&str, &str) = ("CAC_LISTEN", "/run/lsphp.sock");
+    assert_eq!(all(&[PATH]), ("lsphp -b /run/lsphp.sock".into(), 10, 7, false));
+    assert_eq!(all(&[PATH, ("CAC_BACKLOG", "40")]), ("lsphp".into(), 40, 1, false));
+    assert_eq!(all(&[PATH, ("CAC_SOCKET_GID", "33")]), ("lsphp".into(), 511, 1, false));
+    assert_eq!(all(&[PATH, ("CAC_SOCKET_MODE", "0662")]), ("lsphp".into(), 511, 1, true));
+}
+
+#[test]
+fn a_socket_is_the_sites_groups_unless_another_is_named() {
+    let socket = |name: &str, value: &str| {
+        let plan = plan(&[("CAC_LISTEN", "/run/lsphp.sock"), (name, value)], &limit(1024), None);
+        json(&plan)["listener"]["socket"].clone()
+    };
+    let gid = 61045;
+    assert_eq!(socket("CAC_BACKLOG", "40"), serde_json::json!({"mode": "0660", "gid": gid}));
+    assert_eq!(socket("CAC_SOCKET_GID", "33"), serde_json::json!({"mode": "0660", "gid": 33}));
+    assert_eq!(socket("CAC_SOCKET_MODE", "600"), serde_json::json!({"mode": "0600", "gid": gid}));
+    assert_eq!(socket("CAC_IGNORED", "1"), serde_json::Value::Null);
 }
 
 #[test]

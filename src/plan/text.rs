@@ -76,6 +76,9 @@ impl Plan {
         };
         let backlog = listener.backlog.map_or_else(|| "unknown".to_owned(), |backlog| backlog.to_string());
         reason(f, format_args!("opened by {opener}, backlog {backlog}"))?;
+        if let Some(socket) = listener.socket {
+            return reason(f, format_args!("a socket of mode {} and group {}", socket.mode, socket.gid));
+        }
         match &listener.allowed_clients {
             Some(clients) => reason(f, format_args!("allowed: {clients}; others get no answer")),
             None => reason(f, "allowed: everybody"),

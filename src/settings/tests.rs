@@ -188,11 +188,35 @@ fn a_listener_of_our_own_is_for_an_address() {
             "{faults:?}"
         );
     }
-    let faults = read(&[("CAC_LISTEN", "/run/lsphp.sock")]).unwrap_err();
+    let faults = read(&[("CAC_LISTEN", "/run/lsphp.sock"), ("CAC_ALLOWED_CLIENTS", "10.0.0.5")]).unwrap_err();
     assert!(
-        matches!(&faults[..], [line] if line.contains("CAC_BACKLOG from /site.ini is refused")),
+        matches!(&faults[..], [line] if line.contains("CAC_ALLOWED_CLIENTS from the environment is refused")),
         "{faults:?}"
     );
+}
+
+#[test]
+fn a_socket_of_our_own_has_a_mode_and_a_group() {
+    const FILE: &str = "CAC_SOCKET_MODE = 0600\nCAC_SOCKET_GID = 44\nCAC_LISTEN = /run/lsphp.sock\n";
+    let read = |environment: &[(&str, &str)]| outcome(&[&SITE, environment].concat(), FILE, ROOT);
+    let both = |environment: &[(&str, &str)]| {
+        let listener = read(environment).unwrap().options.listener;
+        (listener.socket_mode.unwrap().value.to_string(), listener.socket_gid.unwrap().value.as_raw())
+    };
+    assert_eq!(both(&[]), ("0600".to_owned(), 44));
+    assert_eq!(both(&[("CAC_SOCKET_MODE", " "), ("CAC_SOCKET_GID", "")]), ("0600".to_owned(), 44));
+    assert_eq!(both(&[("CAC_SOCKET_MODE", "666"), ("CAC_SOCKET_GID", "33")]), ("0666".to_owned(), 33));
+
+    for mode in ["rw", "66", "00660", "0o660", "+660", "0668", "1777", "4755"] {
+        let faults = read(&[("CAC_SOCKET_MODE", mode), ("CAC_SOCKET_GID", "0")]).unwrap_err();
+        assert_eq!(faults.len(), 2, "{mode}: {faults:?}");
+        assert!(faults.iter().any(|fault| fault.contains(mode) && fault.contains("octal")), "{faults:?}");
+    }
+    let faults = read(&[("CAC_LISTEN", "0.0.0.0:9000"), ("CAC_SOCKET_MODE", "0660")]).unwrap_err();
+    for name in ["CAC_SOCKET_MODE from the environment", "CAC_SOCKET_GID from /site.ini"] {
+        assert_eq!(faults.iter().filter(|fault| fault.contains(name)).count(), 1, "{faults:?}");
+    }
+    assert_eq!(faults.len(), 2, "{faults:?}");
 }
 
 #[test]

@@ -157,6 +157,18 @@ pub const ALLOWED_CLIENTS: Variable<Text> = text(
     "addresses and networks such as 10.0.0.5, 172.30.0.0/24 or fd00::/64, at most 128 and no host names",
     "who may connect beside the container itself; others get no answer",
 );
+pub const SOCKET_MODE: Variable<Text> = text(
+    &["CAC_SOCKET_MODE"],
+    "0660",
+    "three or four octal digits such as 0660, at most 0777",
+    "with a socket path in CAC_LISTEN: its mode; cac-lsphp then opens it, in a directory of root's alone",
+);
+pub const SOCKET_GID: Variable<Text> = text(
+    &["CAC_SOCKET_GID"],
+    "gid",
+    "a number from 1 to 4294967294, never root's 0",
+    "with a socket path in CAC_LISTEN: its group, the front end's; cac-lsphp then opens it",
+);
 pub const LISTEN_FDS: Variable<Text> = text(
     &["LISTEN_FDS"],
     "none",
@@ -269,6 +281,8 @@ pub fn groups() -> [(&'static str, Vec<Row>); 7] {
                 LISTEN.row(),
                 BACKLOG.row(),
                 ALLOWED_CLIENTS.row(),
+                SOCKET_MODE.row(),
+                SOCKET_GID.row(),
                 LISTEN_FDS.row(),
                 IDLE_EXIT.row(),
                 LSPHP.row(),
