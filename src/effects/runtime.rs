@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::stat::Mode;
 
-use super::{EffectError, is_no_directory, whole_file};
+use super::{EffectError, is_no_directory, site_link, whole_file};
 use crate::plan::{Plan, php_scripts};
 use crate::privileges::Privileged;
 use crate::running::RunRecord;
@@ -89,8 +89,7 @@ pub fn write_normaliser(
     link: Option<&Path>,
     home: &Path,
 ) -> Result<(), EffectError> {
-    let leads_home = |link: &&Path| std::fs::read_link(link).is_ok_and(|target| target == home);
-    match link.filter(leads_home) {
+    match link.filter(|link| site_link::leads_to(link, home)) {
         Some(link) => write_kept(privileged, path, &php_scripts::normaliser(link, home)),
         None => write_kept(privileged, path, php_scripts::no_normaliser()),
     }

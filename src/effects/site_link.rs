@@ -41,6 +41,12 @@ pub fn make(privileged: &Privileged, link: &Path, target: &Path) -> Result<(), E
     }
 }
 
+/// Whether the link is there as [`make`] makes it.
+pub fn leads_to(link: &Path, target: &Path) -> bool {
+    let found = open_parent(link).and_then(|(parent, name)| parent.read_link(&name));
+    found.is_ok_and(|found| found == target.as_os_str())
+}
+
 const WITH_FILES: &str = "a directory with files";
 
 enum Placed {
