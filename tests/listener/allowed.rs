@@ -1,54 +1,9 @@
 //! Peers that are allowed, and peers that are not.
 
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::support::{Running, Site, UID, docker, made, text};
-
-/// Prints the errno of a connect to each of the addresses, waiting 1.5 s for an answer at most.
-const CONNECT: &str = "foreach (array_slice($argv, 1) as $peer) { \
-    $socket = @stream_socket_client(\"tcp://$peer:9000\", $errno, $text, 1.5); \
-    echo $socket ? 'connected' : ($errno === 111 ? 'refused' : 'silence'), ' '; }";
-
-/// A network of both families that is gone when it is dropped.
-struct Network {
-    name: String,
-    number: u32,
-}
-
-impl Network {
-    fn new() -> Self {
-        static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let number = (std::process::id() * 8 + COUNTER.fetch_add(1, Ordering::Relaxed)) % 250;
-        let name = format!("cac-test-listener-{}-{number}", std::process::id());
-        let (v4, v6) = (format!("10.213.{number}.0/24"), format!("fd13:{number}::/64"));
-        text(docker(["network", "create", "--ipv6", "--subnet", &v4, "--subnet", &v6, &name]));
-        Self { name, number }
-    }
-
-    /// The addresses of its member with this number.
-    fn member(&self, member: u32) -> [String; 2] {
-        [format!("10.213.{}.{member}", self.number), format!("fd13:{}::{member}", self.number)]
-    }
-
-    /// What a container with the addresses of `member` finds at `site`, over IPv4 and IPv6.
-    fn connect(&self, member: u32, site: &Running) -> String {
-        let [v4, v6] = self.member(member);
-        let ips = "{{range .NetworkSettings.Networks}}{{.IPAddress}} [{{.GlobalIPv6Address}}]{{end}}";
-        let peers = site.inspect(ips);
-        let mut command = vec!["run", "--rm", "--network", &self.name, "--ip", &v4, "--ip6", &v6];
-        let image = made("CAC_TEST_IMAGE");
-        command.extend(["--entrypoint", "php", &image, "-r", CONNECT, "--"]);
-        command.extend(peers.split_whitespace());
-        text(docker(command))
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        docker(["network", "rm", &self.name]);
-    }
-}
+use crate::network::Network;
+use crate::support::{Site, UID, docker};
 
 fn site_on(network: &Network, home: &std::path::Path) -> Site {
     let allowed = network.member(5).join(", ");
@@ -135,4 +90,24 @@ fn a_reload_does_not_pretend_to_change_the_listener() {
     }
     let unchanged = site.exec(["cac-lsphp", "reload"]);
     assert!(unchanged.contains("the plan is as it was"), "{unchanged}");
+}
+
+#[test]
+fn what_is_handed_over_must_be_one_listener_of_streams() {
+    let idle = Site::new().env("CAC_IDLE_EXIT", "30").run_to_end();
+    assert_eq!(idle.code, 78, "{}", idle.stderr);
+    assert!(idle.stderr.contains("CAC_IDLE_EXIT from the environment is refused"), "{}", idle.stderr);
+
+    let two = Site::new().env("LISTEN_FDS", "2").env("LISTEN_PID", "1").run_to_end();
+    assert_eq!(two.code, 78, "{}", two.stderr);
+    assert!(two.stderr.contains("exactly one listener"), "{}", two.stderr);
+
+    for (descriptor, fault) in
+        [("/dev/udp/127.0.0.1/9", "not a stream socket"), ("/dev/null", "not a socket")]
+    {
+        let script = format!("exec 3<>{descriptor}; LISTEN_FDS=1 LISTEN_PID=$$ exec cac-lsphp");
+        let site = Site::new().options(["--entrypoint", "bash"]).arguments(["-c", &script]).run_to_end();
+        assert_eq!(site.code, 78, "{}", site.stderr);
+        assert!(site.stderr.contains(fault), "{descriptor}: {}", site.stderr);
+    }
 }

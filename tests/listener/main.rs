@@ -4,4 +4,6 @@
 mod support;
 
 mod allowed;
+mod network;
 mod socket;
+mod start;
