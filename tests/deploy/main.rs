@@ -9,7 +9,9 @@ mod documents;
 mod entrypoint;
 mod images;
 mod kubernetes;
+mod podman;
 mod pool;
+mod quadlet;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
