@@ -11,6 +11,7 @@ mod memory;
 mod mounts;
 mod path;
 mod pids;
+mod version;
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use files::KernelFiles;
 pub(crate) use files::keyed_number;
 use hierarchy::Hierarchies;
+
+use crate::fault::Fault;
 
 /// What the kernel allows this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -37,8 +40,8 @@ pub struct Limits {
     /// Where the kernel counts what it refused: a place, not a limit, so not shown with them.
     #[serde(skip)]
     pub event_files: EventFiles,
-    /// What could not be read or used, one line each, naming the file.
-    pub warnings: Vec<String>,
+    /// What could not be read or used.
+    pub warnings: Vec<Fault>,
 }
 
 /// A memory limit and the file that states it.

@@ -12,24 +12,24 @@ mod site_user;
 mod user_ini;
 mod whole_file;
 
-use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
 use crate::exit::Exit;
+use crate::fault::{Cause, Fault};
 use crate::plan::{Plan, RootEffect, SiteUserEffect};
 use crate::privileges::{Privileged, SiteUser};
 use crate::running::RunRecord;
 
-/// Why start goes no further. One line each.
+/// Why start goes no further.
 #[derive(Debug, thiserror::Error)]
 pub enum EffectError {
     /// What is there is not ours to change.
     #[error("{0}")]
-    Refused(String),
+    Refused(Fault),
     /// The system did not do it.
     #[error("{0}")]
-    Failed(String),
+    Failed(Fault),
 }
 
 impl EffectError {
@@ -40,12 +40,28 @@ impl EffectError {
         }
     }
 
-    pub(crate) fn failed(operation: &str, object: &Path, cause: impl Display, way_out: &str) -> Self {
-        Self::Failed(format!("{operation} {}: {cause}; {way_out}", object.display()))
+    pub fn fault(&self) -> &Fault {
+        match self {
+            Self::Refused(fault) | Self::Failed(fault) => fault,
+        }
     }
 
-    pub(crate) fn refused(operation: &str, object: &Path, cause: impl Display, way_out: &str) -> Self {
-        Self::Refused(format!("{operation} {}: {cause}; {way_out}", object.display()))
+    pub(crate) fn failed(
+        operation: &'static str,
+        path: &Path,
+        cause: impl Into<Cause>,
+        hint: &'static str,
+    ) -> Self {
+        Self::Failed(Fault::new(operation, path, cause, hint))
+    }
+
+    pub(crate) fn refused(
+        operation: &'static str,
+        path: &Path,
+        cause: impl Into<Cause>,
+        hint: &'static str,
+    ) -> Self {
+        Self::Refused(Fault::new(operation, path, cause, hint))
     }
 }
 
@@ -89,7 +105,7 @@ pub(crate) fn apply_as_site_user(_site_user: &SiteUser, plan: &Plan) {
             SiteUserEffect::LookAtUserIni { path } => site_user::look_at_user_ini(path, &plan.ini.directives),
         };
         if let Err(warning) = result {
-            tracing::warn!("{warning}");
+            warning.warn();
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal};
 
+use tracing_subscriber::fmt::format::debug_fn;
+
 use crate::settings::LogSettings;
 
 /// Sets up the log for the rest of the process. A stderr that is closed loses lines, nothing else.
@@ -15,6 +17,12 @@ pub fn init(settings: LogSettings) {
         let _ = builder.json().flatten_event(true).try_init();
     } else {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let _ = builder.with_ansi(io::stderr().is_terminal() && !no_color).without_time().try_init();
+        // The line says all that the fields do.
+        let only_message = debug_fn(|writer, field, value| match field.name() {
+            "message" => write!(writer, "{value:?}"),
+            _ => Ok(()),
+        });
+        let builder = builder.fmt_fields(only_message).without_time();
+        let _ = builder.with_ansi(io::stderr().is_terminal() && !no_color).try_init();
     }
 }

@@ -4,7 +4,10 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use serde::Serialize;
+
+use crate::fault::{Cause, Fault, Object};
 
 /// Where LiteSpeed's images keep one lsphp a version.
 const LSWS: &str = "usr/local/lsws";
@@ -22,14 +25,6 @@ pub enum Lsphp {
 }
 
 impl Lsphp {
-    /// Where it is, if it can be executed.
-    pub fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Found { path } => Some(path),
-            Self::NotExecutable { .. } | Self::NotFound { .. } => None,
-        }
-    }
-
     /// Finds lsphp below `root` (`/` in production): as configured, else the highest version of
     /// LiteSpeed's packages, else in `path`.
     pub fn find(root: &Path, configured: Option<&Path>, path: Option<&OsStr>) -> Self {
@@ -54,17 +49,23 @@ impl Lsphp {
         unusable.unwrap_or(Self::NotFound { searched })
     }
 
-    /// What stands in the way of running it.
-    pub fn warning(&self) -> Option<String> {
+    /// Where it is.
+    ///
+    /// # Errors
+    /// What stands in the way of executing it, with execve's own number.
+    pub fn usable(&self) -> Result<&Path, Fault> {
         match self {
-            Self::Found { .. } => None,
-            Self::NotExecutable { path } => Some(format!(
-                "executing {}: it is not an executable file; chmod it or set CAC_LSPHP",
-                path.display()
-            )),
-            Self::NotFound { searched } => Some(format!(
-                "finding lsphp: it is not at {searched}; install it, or set CAC_LSPHP to where it is"
-            )),
+            Self::Found { path } => Ok(path),
+            Self::NotExecutable { path } => {
+                let cause = Cause { text: "it is not an executable file".into(), errno: Some(Errno::EACCES) };
+                Err(Fault::new("executing", path.as_path(), cause, "chmod it, or set CAC_LSPHP"))
+            }
+            Self::NotFound { searched } => {
+                let text = format!("it is not at {searched}").into();
+                let cause = Cause { text, errno: Some(Errno::ENOENT) };
+                let hint = "install it, or set CAC_LSPHP to where it is";
+                Err(Fault::new("finding lsphp", Object::Nothing, cause, hint))
+            }
         }
     }
 }

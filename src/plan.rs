@@ -13,8 +13,6 @@ pub mod php_scripts;
 mod tests;
 mod text;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 pub use self::address_space::AddressSpace;
@@ -25,17 +23,21 @@ pub use self::memory::MemoryPlan;
 use self::php_ini::IniPlan;
 use crate::address::Address;
 use crate::cgroup::{EventFiles, Limits};
+use crate::fault::{Fault, Object};
 use crate::lsphp::Lsphp;
 use crate::settings::environment::Environment;
 use crate::settings::identity::{Domain, Gid, Uid, User};
-use crate::settings::{Options, Settings, Sourced};
+use crate::settings::{AllGiven, Options, Settings, variable};
 use crate::sizing::{self, Demand, Workers};
+
+/// The operation that warnings about the number of workers name.
+const SIZING: &str = "sizing the pool";
 
 /// All that is decided, in the shape that `plan --format json` documents.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
     /// What was set, by the setting's name; all else is at its default.
-    pub given: BTreeMap<String, Sourced<String>>,
+    pub given: AllGiven,
     pub site: SitePlan,
     pub memory: MemoryPlan,
     pub workers: WorkersPlan,
@@ -50,7 +52,7 @@ pub struct Plan {
     /// For the run record; nothing that an operator asks a plan for.
     #[serde(skip)]
     pub event_files: EventFiles,
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Fault>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,24 +130,24 @@ pub struct Inputs<'a> {
 pub fn decide(inputs: Inputs) -> Plan {
     let Settings { site, options, given, warnings } = inputs.settings;
     let mut warnings = [warnings.as_slice(), &inputs.limits.warnings].concat();
-    let memory = memory::decide(options, inputs.limits, inputs.suppose_mib, &mut warnings);
+    let memory = memory::decide(inputs.settings, inputs.limits, inputs.suppose_mib, &mut warnings);
     let listener = listener::decide(site, options, inputs.somaxconn, &mut warnings);
-    let workers = decide_workers(options, inputs.limits, &memory, &listener, &mut warnings);
+    let workers = decide_workers(inputs.settings, inputs.limits, &memory, &listener, &mut warnings);
     let address_space = address_space::decide(options, &mut warnings);
     let ini = php_ini::decide(site, options);
     let environment = ChildEnvironment::decide(inputs.environment, site, options, &workers);
     let effects = Effects::decide(site, options, &ini);
     if site.domain.is_none() && options.site_link {
-        warnings.push("domain is not set: no link is made below /mnt/users, so the front end must send paths below the home".into());
+        let cause = "it is not set, so no link is made below /mnt/users";
+        let hint = "set it, or have the front end send paths below the home";
+        warnings.push(Fault::new("reading", Object::variable("domain"), cause, hint));
     }
-    if let Some(warning) = inputs.lsphp.warning() {
-        warnings.push(warning);
-    }
+    warnings.extend(inputs.lsphp.usable().err());
     Plan {
         given: given.clone(),
         front_end: FrontEndPlan {
             max_conns: workers.value.saturating_add(workers.extra),
-            address: options.listen.value.clone(),
+            address: options.listen.clone(),
             document_root: effects.site_link().map(|link| format!("{}/public_html", link.display())),
         },
         site: SitePlan {
@@ -156,10 +158,10 @@ pub fn decide(inputs: Inputs) -> Plan {
             home: site.home().display().to_string(),
         },
         opcache: OpcachePlan {
-            memory_mib: options.opcache_memory_mib.value,
-            memory_source: options.opcache_memory_mib.source.clone(),
-            max_files: options.opcache_max_files.value,
-            max_files_source: options.opcache_max_files.source.clone(),
+            memory_mib: options.opcache_memory_mib,
+            memory_source: given.source(&variable::OPCACHE_MEMORY),
+            max_files: options.opcache_max_files,
+            max_files_source: given.source(&variable::OPCACHE_MAX_FILES),
         },
         exec: ExecPlan {
             lsphp: inputs.lsphp.clone(),
@@ -168,10 +170,10 @@ pub fn decide(inputs: Inputs) -> Plan {
             address_space,
             no_new_privs: options.no_new_privs,
         },
-        supervision: options.supervise.value.then(|| SupervisionPlan {
-            stop_timeout_s: options.stop_timeout.value,
-            reload_grace_s: options.reload_grace.value,
-            watch_memory_s: Some(options.watch_memory.value).filter(|seconds| *seconds > 0),
+        supervision: options.supervise.then(|| SupervisionPlan {
+            stop_timeout_s: options.stop_timeout,
+            reload_grace_s: options.reload_grace,
+            watch_memory_s: Some(options.watch_memory).filter(|seconds| *seconds > 0),
         }),
         memory,
         workers,
@@ -187,49 +189,55 @@ pub fn decide(inputs: Inputs) -> Plan {
 fn argv(options: &Options, listener: &ListenerPlan) -> Vec<String> {
     let mut argv = vec!["lsphp".to_owned()];
     if listener.opened_by == Opener::Lsphp {
-        argv.extend(["-b".to_owned(), options.listen.value.to_string()]);
+        argv.extend(["-b".to_owned(), options.listen.to_string()]);
     }
     argv
 }
 
 fn decide_workers(
-    options: &Options,
+    settings: &Settings,
     limits: &Limits,
     memory: &MemoryPlan,
     listener: &ListenerPlan,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Fault>,
 ) -> WorkersPlan {
+    let options = &settings.options;
     let pids_max = limits.pids.as_ref().map(|pids| pids.max);
     let workers = sizing::size(Demand {
         budget_mib: memory.budget_mib,
-        opcache_mib: options.opcache_memory_mib.value,
-        estimate_mib: options.worker_estimate_mib.value,
-        extra: options.extra_children.value,
-        children: options.children.as_ref().map(|children| children.value),
+        opcache_mib: options.opcache_memory_mib,
+        estimate_mib: options.worker_estimate_mib,
+        extra: options.extra_children,
+        children: options.children,
         pids_max,
     });
     let ceiling = memory.limit_mib.map_or(memory.budget_mib, |limit| limit.min(memory.budget_mib));
     let overcommitted_mib = workers.needed_mib.saturating_sub(ceiling);
     if overcommitted_mib > 0 {
-        warnings.push(format!(
-            "overcommitted by {overcommitted_mib} MiB: {} workers need {} MiB of {ceiling} MiB; raise the memory limit or lower PHP_LSAPI_CHILDREN",
-            workers.total(), workers.needed_mib,
-        ));
+        let (total, needed) = (workers.total(), workers.needed_mib);
+        let cause = format!(
+            "overcommitted by {overcommitted_mib} MiB: {total} workers need {needed} MiB of {ceiling} MiB"
+        );
+        let hint = "raise the memory limit, or lower PHP_LSAPI_CHILDREN";
+        warnings.push(Fault::new(SIZING, Object::Nothing, cause, hint));
     }
     if let (Some(wanted), Some(pids)) = (workers.capped_from, &limits.pids) {
-        warnings.push(format!(
-            "{} children instead of {wanted}: {} allows {} processes; raise it for more workers",
-            workers.children, pids.source, pids.max,
-        ));
+        let (children, max) = (workers.children, pids.max);
+        let cause =
+            format!("{} allows {max} processes, so {children} workers instead of {wanted}", pids.source);
+        warnings.push(Fault::new(SIZING, Object::Nothing, cause, "raise it for more workers"));
     }
-    let (source, lost) = source_of(options, memory, &workers);
+    let (source, lost) = match settings.given.get(&variable::CHILDREN) {
+        Some(given) => (given.source.to_string(), given.lost.clone()),
+        None => (workers.reason.to_string(), Vec::new()),
+    };
     WorkersPlan {
         value: workers.children,
         source,
         lost,
         extra: workers.extra,
         max_busy_worker: max_busy_worker(options, &workers, listener.opened_by),
-        estimate_mib: options.worker_estimate_mib.value,
+        estimate_mib: options.worker_estimate_mib,
         needed_mib: workers.needed_mib,
         overcommitted_mib,
         pids_max,
@@ -248,27 +256,11 @@ fn decide_workers(
 /// and then never closes (seen); so the number is put in its place.
 fn max_busy_worker(options: &Options, workers: &Workers, opener: Opener) -> i32 {
     let total = i32::try_from(workers.total()).unwrap_or(i32::MAX);
-    match options.max_busy_worker.as_ref().map(|given| given.value) {
+    match options.max_busy_worker {
         // Behind a long backlog no connect is dropped, and no kept connection is best (design of section 10).
         None if opener != Opener::Lsphp => 1,
         None => total,
         Some(0) => total / 2 + 1,
         Some(given) => given,
     }
-}
-
-fn source_of(options: &Options, memory: &MemoryPlan, workers: &Workers) -> (String, Vec<String>) {
-    if let Some(children) = &options.children {
-        return (children.source.clone(), children.lost.clone());
-    }
-    let fixed = sizing::fixed_mib(options.opcache_memory_mib.value);
-    let (budget, estimate) = (memory.budget_mib, options.worker_estimate_mib.value);
-    let fitting = budget.saturating_sub(fixed) / u64::from(estimate.max(1));
-    let sum = format!("({budget} - {fixed}) MiB / {estimate} MiB a worker");
-    let source = match u64::from(workers.total()).cmp(&fitting) {
-        std::cmp::Ordering::Greater => format!("computed: {sum}, raised to the least lsphp needs"),
-        std::cmp::Ordering::Equal => format!("computed: {sum}"),
-        std::cmp::Ordering::Less => format!("computed: {sum}, lowered to what is allowed"),
-    };
-    (source, Vec::new())
 }

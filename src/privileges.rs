@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use self::exec::{ExecError, Program, Stdin, set_umask};
+use crate::fault::{Cause, Fault, Object};
 use crate::settings::StartedAs;
 use crate::settings::identity::{Gid, Uid};
 
@@ -36,14 +37,14 @@ pub struct Target {
     pub no_new_privs: bool,
 }
 
-/// Why the process is not what it shall be. One line; nothing may be executed after it.
+/// Why the process is not what it shall be. Nothing may be executed after it.
 #[derive(Debug, thiserror::Error)]
-#[error("dropping privileges: {0}")]
-pub struct DropError(String);
+#[error("{0}")]
+pub struct DropError(pub Fault);
 
 impl DropError {
-    fn new(operation: &str, cause: impl fmt::Display, way_out: &str) -> Self {
-        Self(format!("{operation}: {cause}; {way_out}"))
+    fn new(operation: impl fmt::Display, cause: impl Into<Cause>, hint: &'static str) -> Self {
+        Self(Fault::new(format!("dropping privileges: {operation}"), Object::Nothing, cause, hint))
     }
 }
 
@@ -77,7 +78,7 @@ impl Privileged {
     ///
     /// Warnings (a bounding set that cannot be emptied, groups that a non-root start cannot drop)
     /// come back beside the new state.
-    pub fn become_site_user(self, target: Target) -> Result<(SiteUser, Vec<String>), DropError> {
+    pub fn become_site_user(self, target: Target) -> Result<(SiteUser, Vec<Fault>), DropError> {
         let (after, warnings) = drop::irrevocably(self.started_as, target)?;
         Ok((SiteUser { ignored_signals: after.ignored_signals }, warnings))
     }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::address::Address;
 use crate::effects::{self, EffectError};
+use crate::fault::{Cause, Fault, Object};
 use crate::health::probe;
 use crate::lsapi::Deadline;
 use crate::plan::php_ini::IniPlan;
@@ -73,14 +74,17 @@ impl fmt::Display for Reloaded {
 /// What served before goes on, whatever went wrong.
 pub fn reload() -> Result<Reloaded, StartError> {
     let (privileged, plan) = start::begin()?;
-    let lsphp = start::usable(&plan.exec.lsphp)?;
-    plan.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let record = RunRecord::read(Path::new("/")).map_err(unreadable)?;
+    let lsphp = start::usable(&plan)?;
+    plan.warnings.iter().for_each(Fault::warn);
+    let record = RunRecord::read(Path::new("/")).map_err(|cause| {
+        let hint = "reload in the container of a site that has started";
+        StartError::Refused(vec![Fault::new("reading", Path::new(crate::plan::RUN_RECORD), cause, hint)])
+    })?;
     let specification = specification(&plan, &record)?;
     start::check_ids(&privileged, &plan)?;
 
     let files = Files::write(&privileged, &plan, lsphp, &record)?;
-    let mut stream = UnixStream::connect(effects::CONTROL_SOCKET).map_err(|cause| unreachable(&cause))?;
+    let mut stream = UnixStream::connect(effects::CONTROL_SOCKET).map_err(unreachable)?;
     prove(&mut stream, specification).inspect_err(|_| files.discard())?;
     files.publish()?;
     let answer = ask(&mut stream, &Request::Replace, None)?;
@@ -96,16 +100,17 @@ pub fn reload() -> Result<Reloaded, StartError> {
 fn specification(plan: &Plan, record: &RunRecord<OldPlan>) -> Result<Specification, StartError> {
     let mut faults = Vec::new();
     if record.plan.supervision.is_none() {
-        faults.push("reloading: this site was started without CAC_SUPERVISE=1, so nothing is there to replace its lsphp; restart the container".to_owned());
+        let cause = "this site was started without CAC_SUPERVISE=1, so nothing is there to replace its lsphp";
+        faults.push(fault(cause, "restart the container"));
     }
     let specification = Specification::of(plan);
     if specification.is_none() && faults.is_empty() {
-        faults
-            .push("reloading: CAC_SUPERVISE is off now; recreate the container to run without it".to_owned());
+        faults.push(fault("CAC_SUPERVISE is off now", "recreate the container to run without it"));
     }
     let mut same = |name: &str, is: String, was: String| {
         if is != was {
-            faults.push(format!("reloading: {name} is {is:?} now and was {was:?} at the start; recreate the container to change it"));
+            let cause = format!("{name} is {is:?} now and was {was:?} at the start");
+            faults.push(fault(cause, "recreate the container to change it"));
         }
     };
     let domain = |domain: &Option<crate::settings::identity::Domain>| {
@@ -151,8 +156,9 @@ impl Files {
             return if std::fs::read(ini).is_ok_and(|bytes| bytes == text.as_bytes()) {
                 Ok(Self { waiting: Vec::new() })
             } else {
-                let fault = "reloading: PHP's settings have changed and only root may write them; run cac-lsphp reload as root in the container";
-                Err(StartError::Refused(vec![fault.to_owned()]))
+                let cause = "PHP's settings have changed, and only root may write them";
+                let hint = "run cac-lsphp reload as root in the container";
+                Err(StartError::Refused(vec![fault(cause, hint)]))
             };
         }
         let run = record.with_plan(plan, lsphp);
@@ -220,7 +226,8 @@ fn prove_on(
     drop(listener);
     let answer = probe::ask(&Address::Unix(path.to_owned()), Deadline::after(PROOF_TIME));
     answer.map(drop).map_err(|reason| {
-        StartError::Reload(format!("proving the new lsphp: {reason}; the old one serves on"))
+        let (operation, cause) = ("proving the new lsphp", reason.to_string());
+        StartError::Reload(Fault::new(operation, Object::Nothing, cause, "the old one serves on"))
     })
 }
 
@@ -231,7 +238,7 @@ fn ask(
 ) -> Result<Answer, StartError> {
     control::send(stream, request, descriptor)
         .and_then(|()| control::receive_answer(stream, PID_1_TIME))
-        .map_err(|cause| unreachable(&cause))
+        .map_err(unreachable)
 }
 
 fn unexpected(answer: Answer) -> StartError {
@@ -239,21 +246,17 @@ fn unexpected(answer: Answer) -> StartError {
         Answer::Refused(why) => why.chars().filter(|character| !character.is_control()).take(500).collect(),
         Answer::Started | Answer::Serving { .. } => "process 1 said something else than was asked".to_owned(),
     };
-    StartError::Reload(format!("reloading: {why}; the old lsphp serves on"))
+    StartError::Reload(fault(why, "the old lsphp serves on"))
 }
 
-fn unreachable(cause: &io::Error) -> StartError {
-    StartError::Reload(format!(
-        "reloading over {}: {cause}; see the container's log, the old lsphp serves on",
-        effects::CONTROL_SOCKET
-    ))
+fn unreachable(cause: io::Error) -> StartError {
+    let (path, hint) =
+        (Path::new(effects::CONTROL_SOCKET), "see the container's log, the old lsphp serves on");
+    StartError::Reload(Fault::new("reloading over", path, cause, hint))
 }
 
-fn unreadable(cause: io::Error) -> StartError {
-    StartError::Refused(vec![format!(
-        "reloading: {}: {cause}; reload in the container of a site that has started",
-        crate::plan::RUN_RECORD
-    )])
+fn fault(cause: impl Into<Cause>, hint: &'static str) -> Fault {
+    Fault::new("reloading", Object::Nothing, cause, hint)
 }
 
 fn changes(before: &OldPlan, after: &Plan) -> Vec<String> {

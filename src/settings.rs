@@ -13,25 +13,71 @@ pub(crate) mod size;
 pub mod variable;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use self::environment::Environment;
 use self::identity::{Site, User};
 pub use self::listener::{ListenerOptions, SocketMode};
 use self::reader::{Reader, Readings};
 use self::site_file::SiteFile;
+use self::variable::Variable;
 use crate::address::Address;
+use crate::fault::{Fault, Object};
 
-/// A value, where it came from, and what it won against.
+/// A setting as it was given: the value, where it came from, and what it won against.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sourced<T> {
-    pub value: T,
-    /// Such as `PHP_LSAPI_CHILDREN from the environment`, or `default`.
-    pub source: String,
+pub struct Given {
+    pub value: String,
+    pub source: Source,
     /// Other places that name the same setting, such as `LSAPI_CHILDREN=9 from the environment`.
     pub lost: Vec<String>,
+}
+
+/// Who sets a setting, such as `PHP_LSAPI_CHILDREN from the environment`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub name: String,
+    pub place: String,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {}", self.name.escape_debug(), self.place.escape_debug())
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl From<&Source> for Object {
+    fn from(source: &Source) -> Self {
+        Self::Variable { name: source.name.clone(), place: Some(source.place.clone()) }
+    }
+}
+
+/// The settings that somebody names, by the strongest of their names; all others are at their defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct AllGiven(BTreeMap<String, Given>);
+
+impl AllGiven {
+    pub fn get<A>(&self, variable: &Variable<A>) -> Option<&Given> {
+        self.0.get(*variable.names.first()?)
+    }
+
+    /// Where a setting has its value from.
+    pub fn source<A>(&self, variable: &Variable<A>) -> String {
+        self.get(variable).map_or_else(|| "default".to_owned(), |given| given.source.to_string())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Given)> {
+        self.0.iter()
+    }
 }
 
 /// Level and format of the log on stderr.
@@ -66,67 +112,66 @@ impl StartedAs {
 pub struct Settings {
     pub site: Site,
     pub options: Options,
-    /// Every setting that was named, as it was given; all others are at their defaults.
-    pub given: BTreeMap<String, Sourced<String>>,
-    /// What was clamped or ignored, one line each.
-    pub warnings: Vec<String>,
+    pub given: AllGiven,
+    /// What was clamped or ignored.
+    pub warnings: Vec<Fault>,
 }
 
 /// The settings that have a default or may be absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// lsphp's children, where the panel names a number.
-    pub children: Option<Sourced<u32>>,
-    pub extra_children: Sourced<u32>,
-    pub worker_estimate_mib: Sourced<u32>,
+    pub children: Option<u32>,
+    pub extra_children: u32,
+    pub worker_estimate_mib: u32,
     /// The budget, where the panel names one.
-    pub memory_mib: Option<Sourced<u32>>,
-    pub opcache_memory_mib: Sourced<u32>,
-    pub opcache_max_files: Sourced<u32>,
-    pub max_idle_children: Sourced<u32>,
+    pub memory_mib: Option<u32>,
+    pub opcache_memory_mib: u32,
+    pub opcache_max_files: u32,
+    pub max_idle_children: u32,
     /// Seconds.
-    pub max_idle: Sourced<u32>,
-    pub max_requests: Sourced<u32>,
+    pub max_idle: u32,
+    pub max_requests: u32,
     /// Seconds.
-    pub max_process_time: Sourced<u32>,
+    pub max_process_time: u32,
     /// At how many workers with a connection each closes its own; see [`variable::MAX_BUSY_WORKER`].
-    pub max_busy_worker: Option<Sourced<i32>>,
+    pub max_busy_worker: Option<i32>,
     /// lsphp's own notation, such as `200M`.
-    pub avoid_fork: Option<Sourced<String>>,
+    pub avoid_fork: Option<String>,
     /// RLIMIT_AS, 0 for none.
-    pub mem_soft_mib: Sourced<u32>,
+    pub mem_soft_mib: u32,
     /// RLIMIT_AS, 0 for none.
-    pub mem_hard_mib: Sourced<u32>,
-    pub user_ini: Sourced<bool>,
+    pub mem_hard_mib: u32,
+    pub user_ini: bool,
     /// PHP directives for this site, by directive name.
-    pub directives: BTreeMap<String, Sourced<String>>,
-    pub listen: Sourced<Address>,
+    pub directives: BTreeMap<String, String>,
+    pub listen: Address,
     pub listener: ListenerOptions,
     /// Whether pid 1 stays above lsphp.
-    pub supervise: Sourced<bool>,
+    pub supervise: bool,
     /// Seconds.
-    pub stop_timeout: Sourced<u32>,
+    pub stop_timeout: u32,
     /// Seconds; 0: never.
-    pub watch_memory: Sourced<u32>,
+    pub watch_memory: u32,
     /// Seconds.
-    pub reload_grace: Sourced<u32>,
+    pub reload_grace: u32,
     /// lsphp's path, where the panel names one.
-    pub lsphp: Option<Sourced<PathBuf>>,
+    pub lsphp: Option<PathBuf>,
     pub no_new_privs: bool,
     pub site_link: bool,
     pub take_ownership: bool,
 }
 
-/// Reads every setting, or returns every fault, one line each.
+/// Reads every setting, or finds every fault. The log's settings come first: even a refusal is printed as asked for.
 pub fn read(
     environment: &Environment,
-    site_file: &SiteFile,
+    site_file: Option<&SiteFile>,
     started_as: StartedAs,
-) -> Result<Settings, Vec<String>> {
+) -> (LogSettings, Result<Settings, Vec<Fault>>) {
     let mut reader = Reader::new(environment, site_file);
+    let log = reader.log();
     let site = read_site(&mut reader, started_as);
     let options = read_options(&mut reader);
-    reader.log();
     reader.warn_about_pgrp_max_idle();
     reader.warn_about_missing_site_file();
     reader.warn_about_unknown_names();
@@ -134,8 +179,8 @@ pub fn read(
     reader.refuse_what_cannot_be_supervised(&options);
     let Readings { given, faults, warnings } = reader.finish();
     match site {
-        Some(site) if faults.is_empty() => Ok(Settings { site, options, given, warnings }),
-        _ => Err(faults),
+        Some(site) if faults.is_empty() => (log, Ok(Settings { site, options, given, warnings })),
+        _ => (log, Err(faults)),
     }
 }
 
@@ -164,9 +209,9 @@ fn read_options(reader: &mut Reader) -> Options {
         watch_memory: reader.number(&variable::WATCH_MEMORY),
         reload_grace: reader.number(&variable::RELOAD_GRACE),
         lsphp: reader.lsphp(),
-        no_new_privs: reader.switch(&variable::NO_NEW_PRIVS).value,
-        site_link: reader.switch(&variable::SITE_LINK).value,
-        take_ownership: reader.switch(&variable::TAKE_OWNERSHIP).value,
+        no_new_privs: reader.switch(&variable::NO_NEW_PRIVS),
+        site_link: reader.switch(&variable::SITE_LINK),
+        take_ownership: reader.switch(&variable::TAKE_OWNERSHIP),
     }
 }
 
@@ -179,21 +224,16 @@ fn read_site(reader: &mut Reader, started_as: StartedAs) -> Option<Site> {
     Some(Site { user: user?, uid: uid?, gid: gid?, domain })
 }
 
-/// The log's settings alone, so that even a refusal is printed as asked for.
-pub fn read_log(environment: &Environment, site_file: &SiteFile) -> LogSettings {
-    Reader::new(environment, site_file).log()
-}
-
 /// Where lsphp listens, and the site's user if somebody names one: what a client of the site needs.
 ///
 /// # Errors
-/// Every fault of the two, one line each.
+/// Every fault of the two.
 pub fn read_address(
     environment: &Environment,
-    site_file: &SiteFile,
-) -> Result<(Address, Option<User>), Vec<String>> {
+    site_file: Option<&SiteFile>,
+) -> Result<(Address, Option<User>), Vec<Fault>> {
     let mut reader = Reader::new(environment, site_file);
-    let (listen, user) = (reader.listen().value, reader.user_if_set());
+    let (listen, user) = (reader.listen(), reader.user_if_set());
     let faults = reader.finish().faults;
     if faults.is_empty() { Ok((listen, user)) } else { Err(faults) }
 }

@@ -5,6 +5,9 @@
 //! workers = max(2, floor((budget - fixed) / estimate))        lsphp's extra children included
 //! ```
 
+use std::cmp::Ordering;
+use std::fmt;
+
 /// The lsphp parent beside its workers, in MiB.
 const PARENT_MIB: u64 = 16;
 
@@ -45,6 +48,30 @@ pub struct Workers {
     pub needed_mib: u64,
     /// The children that were wanted, where `pids.max` allows fewer.
     pub capped_from: Option<u32>,
+    /// Of a computed number.
+    pub reason: Reason,
+}
+
+/// The sum behind a number of workers, and whether it was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reason {
+    budget_mib: u64,
+    fixed_mib: u64,
+    estimate_mib: u64,
+    /// The workers compared with what the sum gives.
+    kept: Ordering,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { budget_mib, fixed_mib, estimate_mib, kept } = self;
+        write!(f, "computed: ({budget_mib} - {fixed_mib}) MiB / {estimate_mib} MiB a worker")?;
+        f.write_str(match kept {
+            Ordering::Greater => ", raised to the least lsphp needs",
+            Ordering::Equal => "",
+            Ordering::Less => ", lowered to what is allowed",
+        })
+    }
 }
 
 impl Workers {
@@ -55,9 +82,10 @@ impl Workers {
 
 /// Sizes the pool.
 pub fn size(demand: Demand) -> Workers {
-    let estimate = u64::from(demand.estimate_mib.max(1));
-    let fixed = fixed_mib(demand.opcache_mib);
-    let fitting = demand.budget_mib.saturating_sub(fixed) / estimate;
+    let budget_mib = demand.budget_mib;
+    let estimate_mib = u64::from(demand.estimate_mib.max(1));
+    let fixed_mib = fixed_mib(demand.opcache_mib);
+    let fitting = budget_mib.saturating_sub(fixed_mib) / estimate_mib;
     let wanted = demand.children.unwrap_or_else(|| children_within(fitting, demand.extra));
     let allowed = demand
         .pids_max
@@ -67,8 +95,9 @@ pub fn size(demand: Demand) -> Workers {
     Workers {
         children,
         extra: demand.extra,
-        needed_mib: fixed + total * estimate,
+        needed_mib: fixed_mib + total * estimate_mib,
         capped_from: (wanted > children).then_some(wanted),
+        reason: Reason { budget_mib, fixed_mib, estimate_mib, kept: total.cmp(&fitting) },
     }
 }
 

@@ -6,16 +6,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use tracing::{error, info, warn};
+use tracing::info;
 
 use crate::address::Address;
-use crate::decision;
 use crate::effects::{self, EffectError};
 use crate::exit::Exit;
+use crate::fault::{Fault, Object};
+use crate::gather;
 use crate::listener::group::{self, Group, Member};
 use crate::listener::{Listener, inherited, inode, unix};
 use crate::logging;
-use crate::lsphp::Lsphp;
 use crate::plan::{ListenerPlan, Opener, Plan, SocketPlan};
 use crate::privileges::{DropError, ExecError, Privileged, Program, SiteUser, Stdin, Target, set_umask};
 use crate::running::{ListenerRecord, RunRecord};
@@ -27,10 +27,8 @@ use crate::supervise::{self, SuperviseError};
 /// Why the site does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("{}", .0.join("\n"))]
-    Refused(Vec<String>),
-    #[error("{0}")]
-    Lsphp(String, Exit),
+    #[error("{}", .0.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Fault>),
     #[error(transparent)]
     Effect(#[from] EffectError),
     #[error(transparent)]
@@ -41,14 +39,13 @@ pub enum StartError {
     Supervise(#[from] SuperviseError),
     /// What serves goes on as before.
     #[error("{0}")]
-    Reload(String),
+    Reload(Fault),
 }
 
 impl StartError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Refused(_) => Exit::Refused,
-            Self::Lsphp(_, exit) => *exit,
             Self::Effect(error) => error.exit(),
             Self::Drop(_) => Exit::Privileges,
             Self::Exec(error) | Self::Supervise(SuperviseError::Exec(error)) => error.exit(),
@@ -56,12 +53,20 @@ impl StartError {
         }
     }
 
-    /// Logs one line, or one a fault.
+    pub fn faults(&self) -> &[Fault] {
+        std::slice::from_ref(match self {
+            Self::Refused(faults) => return faults,
+            Self::Effect(error) => error.fault(),
+            Self::Exec(error) | Self::Supervise(SuperviseError::Exec(error)) => error.fault(),
+            Self::Drop(DropError(fault))
+            | Self::Supervise(SuperviseError::System(fault))
+            | Self::Reload(fault) => fault,
+        })
+    }
+
+    /// Logs a line for each fault.
     pub fn report(&self) {
-        match self {
-            Self::Refused(faults) => faults.iter().for_each(|fault| error!("{fault}")),
-            error => error!("{error}"),
-        }
+        self.faults().iter().for_each(Fault::error);
     }
 }
 
@@ -69,8 +74,8 @@ impl StartError {
 /// executed or followed.
 pub fn start() -> Result<Ending, StartError> {
     let (privileged, plan) = begin()?;
-    let path = usable(&plan.exec.lsphp)?; // before the warnings, which hold the same line
-    plan.warnings.iter().for_each(|warning| warn!("{warning}"));
+    let path = usable(&plan)?; // before the warnings, which hold the same line
+    plan.warnings.iter().for_each(Fault::warn);
     check_ids(&privileged, &plan)?;
     info!("{}", summary(&plan));
 
@@ -141,12 +146,9 @@ fn open_listeners(privileged: &Privileged, plan: &Plan) -> Result<Opened, Effect
         open_alone(privileged, plan, *address)
     };
     opened.map_err(|cause| {
-        EffectError::failed(
-            "listening on",
-            Path::new(&address.to_string()),
-            cause,
-            "see who else listens there, or correct CAC_LISTEN",
-        )
+        let operation = format!("listening on {address}");
+        let hint = "see who else listens there, or correct CAC_LISTEN";
+        EffectError::Failed(Fault::new(operation, Object::Nothing, cause, hint))
     })
 }
 
@@ -192,10 +194,10 @@ fn open_control(privileged: &Privileged, plan: &Plan) -> Result<UnixListener, Ef
 /// What comes first whatever is executed in the end: the plan decided, the log set up as it says.
 pub fn begin() -> Result<(Privileged, Plan), StartError> {
     let privileged = Privileged::take()?;
-    let decision = decision::decide(Path::new("/"), privileged.started_as(), None);
-    logging::init(decision.log);
+    let (log, plan) = gather::plan(Path::new("/"), privileged.started_as(), None);
+    logging::init(log);
     set_umask()?;
-    Ok((privileged, decision.plan.map_err(StartError::Refused)?))
+    Ok((privileged, plan.map_err(StartError::Refused)?))
 }
 
 /// What this start leaves for those who look at the site later: this process will be lsphp, which opens
@@ -223,17 +225,13 @@ pub fn drop_privileges(privileged: Privileged, plan: &Plan) -> Result<SiteUser, 
     let no_new_privs = plan.exec.no_new_privs;
     let target = Target { uid: plan.site.uid, gid: plan.site.gid, no_new_privs };
     let (site_user, warnings) = privileged.become_site_user(target)?;
-    warnings.iter().for_each(|warning| warn!("{warning}"));
+    warnings.iter().for_each(Fault::warn);
     Ok(site_user)
 }
 
-pub fn usable(lsphp: &Lsphp) -> Result<&Path, StartError> {
-    let exit = match lsphp {
-        Lsphp::Found { path } => return Ok(path),
-        Lsphp::NotExecutable { .. } => Exit::NotExecutable,
-        Lsphp::NotFound { .. } => Exit::NotFound,
-    };
-    Err(StartError::Lsphp(lsphp.warning().unwrap_or_default(), exit))
+/// lsphp, if it can be executed.
+pub fn usable(plan: &Plan) -> Result<&Path, ExecError> {
+    plan.exec.lsphp.usable().map_err(ExecError::Program)
 }
 
 /// A non-root start cannot become somebody else: say so before anything is done.
@@ -243,10 +241,9 @@ pub fn check_ids(privileged: &Privileged, plan: &Plan) -> Result<(), StartError>
     if privileged.is_root() || (own.uid, own.gid) == (uid, gid) {
         return Ok(());
     }
-    Err(StartError::Refused(vec![format!(
-        "becoming {uid}:{gid}: this process is {}:{} and not root; start it as root or with --user {uid}:{gid}",
-        own.uid, own.gid
-    )]))
+    let cause = format!("this process is {}:{} and not root", own.uid, own.gid);
+    let hint = format!("start it as root, or with --user {uid}:{gid}");
+    Err(StartError::Refused(vec![Fault::new(format!("becoming {uid}:{gid}"), Object::Nothing, cause, hint)]))
 }
 
 /// One line that tells an operator what was decided and why.

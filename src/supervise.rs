@@ -26,6 +26,7 @@ use self::generations::Generations;
 use self::pid1::Supervisor;
 use self::pool::Ending;
 use crate::cgroup::EventFiles;
+use crate::fault::{Fault, Object};
 use crate::listener::group::{Group, Member};
 use crate::privileges::{ExecError, SiteUser};
 
@@ -44,8 +45,15 @@ pub struct Opened {
 pub enum SuperviseError {
     #[error(transparent)]
     Exec(#[from] ExecError),
-    #[error("supervising lsphp: {0}; let seccomp allow signalfd, poll and prctl, or unset CAC_SUPERVISE")]
-    System(#[from] io::Error),
+    #[error("{0}")]
+    System(Fault),
+}
+
+impl From<io::Error> for SuperviseError {
+    fn from(cause: io::Error) -> Self {
+        let hint = "let seccomp allow signalfd, poll and prctl, or unset CAC_SUPERVISE";
+        Self::System(Fault::new("supervising lsphp", Object::Nothing, cause, hint))
+    }
 }
 
 /// Serves until the container is stopped. The process is already the site's user.

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use cac_lsphp::plan::php_ini::{IniPlan, quoted};
-use cac_lsphp::settings::site_file::SiteFile;
 use cac_lsphp::settings::{self, StartedAs};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -180,7 +179,7 @@ fn no_name_breaks_the_file() {
 fn read_directives(name: &str) -> Option<Directives> {
     let variable = format!("CAC_INI_{name}");
     let environment = [("user", "alice"), ("uid", "61045"), (&variable, "it's")].into_iter().collect();
-    let settings = settings::read(&environment, &SiteFile::default(), StartedAs { uid: 0, gid: 0 }).ok()?;
-    let read = settings.options.directives.into_iter().map(|(name, sourced)| (name, sourced.value));
+    let settings = settings::read(&environment, None, StartedAs { uid: 0, gid: 0 }).1.ok()?;
+    let read = settings.options.directives.into_iter();
     Some(directives(read.chain([("zzz".to_owned(), "last".to_owned())])))
 }

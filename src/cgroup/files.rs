@@ -1,14 +1,21 @@
 //! Reads the kernel's small files, and the forms of text they have.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
+use nix::errno::Errno;
+
+use crate::fault::{Cause, Fault};
 use crate::kernel_file;
+
+/// What happens to a file that is wrong.
+pub(super) const NOT_USED: &str = "it is not used";
 
 /// The kernel's files below one root, and what was wrong with them.
 pub(super) struct KernelFiles<'a> {
     root: &'a Path,
-    warnings: Vec<String>,
+    warnings: Vec<Fault>,
 }
 
 impl<'a> KernelFiles<'a> {
@@ -32,7 +39,7 @@ impl<'a> KernelFiles<'a> {
     }
 
     fn some_or_warn(&mut self, path: &Path, content: io::Result<Vec<u8>>) -> Option<Vec<u8>> {
-        content.map_err(|error| self.warn(path, &format!("cannot be read: {error}"))).ok()
+        content.map_err(|error| self.warn(path, error, "")).ok()
     }
 
     /// Reads the limit that `path` states; 0, an empty file and garbage are no limits, and warned
@@ -41,13 +48,13 @@ impl<'a> KernelFiles<'a> {
         let content = match self.read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Absent),
             Err(error) => {
-                self.warn(path, &format!("cannot be read: {error}; not used"));
+                self.warn(path, error, NOT_USED);
                 return Ok(None);
             }
             Ok(content) => content,
         };
         Ok(parse_limit(&content).unwrap_or_else(|problem| {
-            self.warn(path, &format!("{problem}; not used"));
+            self.warn(path, problem, NOT_USED);
             None
         }))
     }
@@ -58,7 +65,7 @@ impl<'a> KernelFiles<'a> {
         let path = directory.join(name);
         self.read_limit(&path).unwrap_or_else(|Absent| {
             if self.root.join(directory).join(twin).exists() {
-                self.warn(&path, "no such file; not used");
+                self.warn(&path, Errno::ENOENT, NOT_USED);
             }
             None
         })
@@ -68,16 +75,15 @@ impl<'a> KernelFiles<'a> {
         self.root.join(path).is_dir()
     }
 
-    /// Keeps `path: problem` for the plan, once.
-    pub(super) fn warn(&mut self, path: &Path, problem: &str) {
-        let path = Path::new("/").join(path);
-        let warning = printable(format!("{}: {problem}", path.display()).as_bytes());
+    /// Keeps what was wrong with `path` for the plan, once.
+    pub(super) fn warn(&mut self, path: &Path, cause: impl Into<Cause>, hint: impl Into<Cow<'static, str>>) {
+        let warning = Fault::new("reading", Path::new("/").join(path).as_path(), cause, hint);
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
     }
 
-    pub(super) fn into_warnings(self) -> Vec<String> {
+    pub(super) fn into_warnings(self) -> Vec<Fault> {
         self.warnings
     }
 }
@@ -87,14 +93,14 @@ impl<'a> KernelFiles<'a> {
 pub(super) struct Absent;
 
 /// What a limit file says: a number, or `max` for none.
-fn parse_limit(content: &[u8]) -> Result<Option<u64>, String> {
+fn parse_limit(content: &[u8]) -> Result<Option<u64>, Cause> {
     match content.trim_ascii() {
-        b"" => Err("empty".to_owned()),
+        b"" => Err("it is empty".into()),
         b"max" => Ok(None),
         text => match parse_number(text) {
-            Some(0) => Err("0 is no limit to work with".to_owned()),
+            Some(0) => Err("a limit of 0 cannot be right".into()),
             Some(number) => Ok(Some(number)),
-            None => Err(format!("{:?} is not a number", excerpt(text))),
+            None => Err(format!("{:?} is not a number", excerpt(text)).into()),
         },
     }
 }
@@ -174,7 +180,7 @@ mod tests {
     #[test]
     fn a_problem_is_one_short_line() {
         let problem = parse_limit("x\ny\u{1b}[2J".repeat(100).as_bytes()).unwrap_err();
-        assert!(!problem.contains(char::is_control) && problem.len() < 200, "{problem}");
+        assert!(!problem.text.contains(char::is_control) && problem.text.len() < 200, "{problem:?}");
     }
 
     #[test]

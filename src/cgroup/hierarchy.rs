@@ -1,12 +1,12 @@
 //! From what `/proc` says to the directories that hold this process's limits.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::files::KernelFiles;
 use super::membership::{self, Membership};
 use super::mounts::{self, Mount};
 use super::path::CgroupPath;
+use super::version::Version;
 
 const CGROUP: &str = "proc/self/cgroup";
 const MOUNTINFO: &str = "proc/self/mountinfo";
@@ -25,21 +25,6 @@ pub(super) struct Hierarchy {
     pub(super) version: Version,
     /// The own cgroup first, the highest that is visible last.
     pub(super) directories: Vec<Directory>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
-    V1,
-    V2,
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V1 => "cgroup v1",
-            Self::V2 => "cgroup v2",
-        })
-    }
 }
 
 /// A cgroup's directory.
@@ -71,9 +56,9 @@ fn rows<'a, T>(
     let Some(content) = read(files, path) else { return Vec::new() };
     let (rows, garbage) = parse(&content);
     if garbage > 0 {
-        files.warn(path, &format!("lines that make no sense: {garbage}; not used"));
+        files.warn(path, format!("{garbage} lines make no sense"), "they are not used");
     } else if content.trim_ascii().is_empty() {
-        files.warn(path, "empty");
+        files.warn(path, "it is empty", "");
     }
     rows
 }
@@ -102,7 +87,7 @@ fn locate(
             own_and_ancestors(files, &own.path, &[&usual])
         }
         Some(own) => own_and_ancestors(files, &own.path, &mounts),
-        None => mounts_top(files, &mounts, "does not say in which cgroup this process is"),
+        None => mounts_top(files, &mounts, "it does not say in which cgroup this process is"),
     };
     (!directories.is_empty()).then_some(Hierarchy { version, directories })
 }
@@ -113,7 +98,7 @@ fn usual_mount(files: &mut KernelFiles, version: Version, controller: &str) -> M
         Version::V1 => (format!("the {controller} cgroup"), format!("sys/fs/cgroup/{controller}")),
         Version::V2 => ("cgroup v2".to_owned(), "sys/fs/cgroup".to_owned()),
     };
-    files.warn(Path::new(MOUNTINFO), &format!("no mount of {what}; /{point} is tried"));
+    files.warn(Path::new(MOUNTINFO), format!("it has no mount of {what}"), format!("/{point} is tried"));
     Mount::assumed(version, point.into())
 }
 
@@ -152,9 +137,9 @@ fn existing(files: &mut KernelFiles, mut way: Vec<Directory>) -> Vec<Directory> 
     {
         let used = match way.get(missing) {
             Some(above) => format!("the limits of {} above it are used", above.cgroup),
-            None => "its limits are not known".to_owned(),
+            None => "its limits are unknown".to_owned(),
         };
-        files.warn(&own.path, &format!("no such cgroup; {used}"));
+        files.warn(&own.path, "there is no such cgroup", used);
     }
     way.drain(..missing);
     way
@@ -164,7 +149,7 @@ fn existing(files: &mut KernelFiles, mut way: Vec<Directory>) -> Vec<Directory> 
 /// this process or to one beside it; a container too small beats one that is killed.
 fn mounts_top(files: &mut KernelFiles, mounts: &[&Mount], why: &str) -> Vec<Directory> {
     let Some(mount) = mounts.iter().find(|mount| files.is_directory(&mount.point)) else { return Vec::new() };
-    let problem = format!("{why}; the limits of {} are used, at /{}", mount.root, mount.point.display());
-    files.warn(Path::new(CGROUP), &problem);
+    let used = format!("the limits of {} are used, at /{}", mount.root, mount.point.display());
+    files.warn(Path::new(CGROUP), why.to_owned(), used);
     vec![Directory { path: mount.point.clone(), cgroup: mount.root.clone() }]
 }

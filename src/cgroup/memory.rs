@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use super::MemoryLimit;
-use super::files::{Absent, KernelFiles, keyed_number, lines, parse_number};
-use super::hierarchy::{Directory, Hierarchy, Version};
+use super::files::{Absent, KernelFiles, NOT_USED, keyed_number, lines, parse_number};
+use super::hierarchy::{Directory, Hierarchy};
+use super::version::Version;
 
 /// Memory that no machine has: x86-64 and arm64 address at most 52 bits. Stands in for an unknown
 /// `MemTotal`; every page size's v1 sentinel for "unlimited" lies far above.
@@ -26,7 +29,7 @@ pub(super) fn total(files: &mut KernelFiles) -> Option<u64> {
     let content = files.read_or_warn(path)?;
     let total = mem_total(&content);
     if total.is_none() {
-        files.warn(path, "no MemTotal; not used");
+        files.warn(path, "it has no MemTotal", NOT_USED);
     }
     total
 }
@@ -85,7 +88,7 @@ fn v1_limit(files: &mut KernelFiles, directory: &Directory) -> Option<MemoryLimi
     match files.read_limit(&path) {
         Ok(limit) => limit.map(|bytes| limit_of(Version::V1, name, directory, bytes)),
         Err(Absent) => {
-            files.warn(&path, "no such file; not used");
+            files.warn(&path, Errno::ENOENT, NOT_USED);
             None
         }
     }
@@ -96,7 +99,7 @@ fn v1_hierarchical_limit(files: &mut KernelFiles, own: &Directory) -> Option<u64
     let content = files.read_or_warn(&path)?;
     let limit = keyed_number(&content, "hierarchical_memory_limit").filter(|bytes| *bytes > 0);
     if limit.is_none() {
-        files.warn(&path, "no hierarchical_memory_limit; not used");
+        files.warn(&path, "it has no hierarchical_memory_limit", NOT_USED);
     }
     limit
 }

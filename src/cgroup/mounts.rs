@@ -7,8 +7,8 @@
 use std::path::PathBuf;
 
 use super::files::{lines, parse_number};
-use super::hierarchy::Version;
 use super::path::CgroupPath;
+use super::version::Version;
 
 /// A mounted cgroup hierarchy.
 #[derive(Debug, PartialEq, Eq)]

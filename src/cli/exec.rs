@@ -1,17 +1,17 @@
 //! `cac-lsphp exec -- CMD`: any command as the site user, with the site's environment and ini.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use nix::errno::Errno;
 
 use super::complain;
-use crate::decision;
 use crate::exit::Exit;
+use crate::gather;
 use crate::plan::Plan;
-use crate::privileges::{Program, Stdin};
+use crate::privileges::{ExecError, Program, Stdin};
 use crate::settings::StartedAs;
 use crate::start::{self, StartError};
 
@@ -31,7 +31,7 @@ pub fn run(arguments: &ExecArgs) -> Exit {
 /// when a site is named, and as it came when none is.
 pub fn run_external(command: &[OsString]) -> Exit {
     let euid = StartedAs::of_this_process().uid;
-    if decision::names_a_site(euid) { as_site_user(command) } else { as_it_came(command) }
+    if gather::names_a_site(Path::new("/"), euid) { as_site_user(command) } else { as_it_came(command) }
 }
 
 fn as_site_user(command: &[OsString]) -> Exit {
@@ -84,14 +84,9 @@ fn as_it_came(command: &[OsString]) -> Exit {
         return Exit::Usage;
     };
     let error = std::process::Command::new(program).args(arguments).exec();
-    let name = program.display();
-    if error.kind() == io::ErrorKind::NotFound {
-        complain(format_args!(
-            "executing {name}: it is no command of cac-lsphp (see --help) and no program in PATH"
-        ));
-        Exit::NotFound
-    } else {
-        complain(format_args!("executing {name}: {error}; it must be an executable file"));
-        Exit::NotExecutable
-    }
+    let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EINVAL));
+    let if_missing = "name a command of cac-lsphp (see --help) or a program in PATH";
+    let error = ExecError::of_program(Path::new(program), errno, if_missing);
+    complain(&error);
+    error.exit()
 }

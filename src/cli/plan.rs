@@ -5,8 +5,8 @@ use std::path::Path;
 use clap::Args;
 
 use super::{Format, complain, write_out};
-use crate::decision;
 use crate::exit::Exit;
+use crate::gather;
 use crate::plan::Plan;
 use crate::settings::{StartedAs, size};
 
@@ -23,7 +23,7 @@ pub struct PlanArgs {
 /// Prints the plan, or every fault that stands in its way.
 pub fn run(arguments: &PlanArgs) -> Exit {
     let started_as = StartedAs::of_this_process();
-    match decision::decide(Path::new("/"), started_as, arguments.memory).plan {
+    match gather::plan(Path::new("/"), started_as, arguments.memory).1 {
         Ok(plan) => print(&plan, arguments.format),
         Err(faults) => {
             faults.iter().for_each(complain);

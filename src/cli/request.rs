@@ -15,13 +15,14 @@ use anyhow::anyhow;
 use clap::Args;
 
 use crate::address::Address;
-use crate::decision;
 use crate::exit::Exit;
+use crate::gather;
 use crate::lsapi::request::Pair;
 use crate::lsapi::{self, Body, Deadline, Error, Request};
 use crate::running::RunRecord;
 use crate::settings::StartedAs;
 use crate::settings::identity::User;
+use crate::start::StartError;
 
 use output::Output;
 use target::Target;
@@ -143,9 +144,9 @@ fn site() -> anyhow::Result<(Option<Address>, Option<User>)> {
             let known = listener.handed_over.is_none();
             Ok((known.then_some(listener.address), Some(plan.site.user)))
         }
-        Err(_) => decision::address(StartedAs::of_this_process().uid)
+        Err(_) => gather::address(Path::new("/"), StartedAs::of_this_process().uid)
             .map(|(address, user)| (Some(address), user))
-            .map_err(|faults| anyhow!("{}; or give --addr", faults.join("; "))),
+            .map_err(|faults| anyhow!("{}; or give --addr", StartError::Refused(faults))),
     }
 }
 

@@ -11,6 +11,7 @@ use nix::fcntl::{FcntlArg, OFlag};
 use nix::sys::stat::{FileStat, Mode};
 
 use super::EffectError;
+use crate::fault::Fault;
 use crate::kernel_file;
 use crate::privileges::Privileged;
 use crate::settings::identity::{Gid, Uid, User};
@@ -52,7 +53,7 @@ pub fn add(privileged: &Privileged, etc: &Path, account: &Account) -> Result<(),
     let Account { user, uid, gid, .. } = account;
     let add = |file: &str, id: u32, line: &str| {
         add_entry(etc, file, user, id, line).unwrap_or_else(|cause| {
-            warn_of_missing(privileged, user, &etc.join(file), &cause);
+            warn_of_missing(privileged, user, &etc.join(file), cause);
             None
         })
     };
@@ -61,22 +62,20 @@ pub fn add(privileged: &Privileged, etc: &Path, account: &Account) -> Result<(),
         return Err(EffectError::refused("adding to", &etc.join("passwd"), cause, "correct user or uid"));
     }
     if let Some(other) = add("group", gid.as_raw(), &account.group_line()) {
-        let file = etc.join("group");
-        tracing::warn!(
-            "adding to {}: group {user} is gid {other} there and stays, the site is gid {gid}",
-            file.display()
-        );
+        let cause = format!("group {user} is gid {other} there, the site is gid {gid}");
+        Fault::new("adding to", etc.join("group").as_path(), cause, "the entry stays as it is").warn();
     }
     Ok(())
 }
 
 /// Expected of a start without root, so not worth a warning there.
-fn warn_of_missing(privileged: &Privileged, user: &User, file: &Path, cause: &io::Error) {
-    let file = file.display();
+fn warn_of_missing(privileged: &Privileged, user: &User, file: &Path, cause: io::Error) {
+    let operation = format!("adding {user} to");
     if privileged.is_root() {
-        tracing::warn!("adding {user} to {file}: {cause}; PHP shows the id instead of a name");
+        Fault::new(operation, file, cause, "PHP shows the id instead of a name").warn();
     } else {
-        tracing::info!("adding {user} to {file}: {cause}; only root can, PHP shows the id instead");
+        let hint = "only root can do that; PHP shows the id instead of a name";
+        Fault::new(operation, file, cause, hint).info();
     }
 }
 

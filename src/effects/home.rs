@@ -7,6 +7,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::AccessFlags;
 
 use super::{EffectError, is_missing, is_no_directory};
+use crate::fault::{Cause, Fault};
 use crate::privileges::Privileged;
 use crate::settings::identity::{Gid, Uid};
 use crate::tree::{Directory, Name};
@@ -41,10 +42,11 @@ pub fn prepare(
     }
     match home.give(uid, gid) {
         // The site can read what is open to all; that it cannot write is no reason not to serve it.
-        Err(cause) if owner == 0 => tracing::warn!(
-            "giving {}: {cause}; it stays root's and the site cannot write there: check the volume and the capability CHOWN",
-            path.display()
-        ),
+        Err(cause) if owner == 0 => {
+            let hint =
+                "it stays root's and the site cannot write there: check the volume and the capability CHOWN";
+            Fault::new("giving", path, cause, hint).warn();
+        }
         given => given.map_err(failed)?,
     }
     Ok(home)
@@ -53,13 +55,16 @@ pub fn prepare(
 /// A start without root leaves root's home as it is. Kubernetes gives a volume to the site's group only
 /// (`fsGroup`), which is enough to write there.
 fn tell_of_roots(path: &Path) {
-    let access = nix::unistd::access(path, AccessFlags::W_OK);
-    let path = path.display();
-    match access {
-        Ok(()) => tracing::info!("giving {path}: it is root's and stays, the site's group can write there"),
-        Err(error) => tracing::warn!(
-            "giving {path}: it is root's and the site cannot write there: {error}; chown it, or set fsGroup to the site's gid"
-        ),
+    match nix::unistd::access(path, AccessFlags::W_OK) {
+        Ok(()) => {
+            let cause = "it is root's and stays, and the site's group can write there";
+            Fault::new("giving", path, cause, "").info();
+        }
+        Err(errno) => {
+            let text = format!("it is root's and the site cannot write there: {}", errno.desc());
+            let cause = Cause { text: text.into(), errno: Some(errno) };
+            Fault::new("giving", path, cause, "chown it, or set fsGroup to the site's gid").warn();
+        }
     }
 }
 
@@ -117,21 +122,22 @@ fn give_directory(
     gid: Gid,
 ) -> Result<Option<Directory>, EffectError> {
     let path = parent.path().join(name);
-    let left_alone = |what| tracing::warn!("giving {}: {what}, and is left alone", path.display());
+    let left_alone =
+        |what: &'static str| Fault::new("giving", path.as_path(), what, "it is left alone").warn();
     match name.parse().map_err(io::Error::from).and_then(|name: Name| parent.child_on_same_mount(&name)) {
         Ok(directory) => match give(&directory, uid, gid) {
             Ok(Given::IsTheSites) => return Ok(Some(directory)),
             Ok(Given::LeftAlone(what)) => left_alone(what),
-            Err(cause) => tracing::warn!(
-                "giving {}: {cause}; the site may be unable to write there: check the volume and the capability CHOWN",
-                path.display()
-            ),
+            Err(cause) => {
+                let hint = "the site may be unable to write there: check the volume and the capability CHOWN";
+                Fault::new("giving", path.as_path(), cause, hint).warn();
+            }
         },
         Err(error) if is_missing(&error) => {}
         Err(error) if is_no_directory(&error) => left_alone("it is a link or no directory"),
         Err(error) if error.kind() == ErrorKind::CrossesDevices => left_alone("it is a mount"),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            tracing::debug!("giving {}: {error}; it is left to the site user", path.display());
+            Fault::new("giving", path.as_path(), error, "it is left to the site user").debug();
         }
         Err(error) => return Err(EffectError::failed("opening", &path, error, "check the volume")),
     }

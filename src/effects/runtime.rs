@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use nix::sys::stat::Mode;
 
 use super::{EffectError, is_no_directory, site_link, whole_file};
+use crate::fault::{Cause, Fault, Object};
 use crate::plan::{Plan, php_scripts};
 use crate::privileges::Privileged;
 use crate::running::RunRecord;
@@ -47,7 +48,7 @@ pub fn make_directories(privileged: &Privileged, path: &Path, site: Uid) -> Resu
 /// aside; whatever else is there could hold anything, and is refused.
 pub fn make_directory(privileged: &Privileged, path: &Path, site: Uid) -> Result<(), EffectError> {
     let making = |cause: io::Error| failed("making", path, cause);
-    let in_the_way = |what: &str| EffectError::failed("making", path, what, "remove it");
+    let in_the_way = |cause: Cause| EffectError::failed("making", path, cause, "remove it");
     let open_or_make = || Directory::open_or_make(path, DIRECTORY_MODE);
     let directory = match open_or_make() {
         Err(cause) if is_no_directory(&cause) && belongs_to(path.parent(), site) => {
@@ -56,12 +57,16 @@ pub fn make_directory(privileged: &Privileged, path: &Path, site: Uid) -> Result
         opened => opened,
     };
     let directory = directory.map_err(|cause| {
-        if is_no_directory(&cause) { in_the_way("a link or no directory is there") } else { making(cause) }
+        if is_no_directory(&cause) {
+            in_the_way("something other than a directory is there".into())
+        } else {
+            making(cause)
+        }
     })?;
     let status = directory.status().map_err(making)?;
     let is_ours = status.st_uid == 0 || status.st_uid == privileged.started_as().uid;
     if !is_ours && (status.st_uid != site.as_raw() || !privileged.is_root()) {
-        return Err(in_the_way(&format!("it belongs to uid {}", status.st_uid)));
+        return Err(in_the_way(format!("it belongs to uid {}", status.st_uid).into()));
     }
     if !is_ours {
         directory.take_for_root().map_err(making)?;
@@ -109,7 +114,8 @@ fn write_kept(_privileged: &Privileged, path: &Path, script: &str) -> Result<(),
 fn make_older(normaliser: &File) {
     const HOUR: Duration = Duration::from_secs(3600);
     if let Err(cause) = normaliser.set_modified(SystemTime::now() - HOUR) {
-        tracing::debug!("dating the normaliser: {cause}; PHP compiles it anew in its first two seconds");
+        let hint = "PHP compiles it anew in its first two seconds";
+        Fault::new("dating the normaliser", Object::Nothing, cause, hint).debug();
     }
 }
 
@@ -126,10 +132,8 @@ pub fn write_run_record(
     let written = run.to_json().and_then(|json| whole_file::put(path, &json, |_| {}));
     match written {
         Err(cause) if whole_file::is_full(&cause) => {
-            tracing::warn!(
-                "writing {}: {cause}; the site starts, but healthcheck will find it not started: make room, or mount a tmpfs on /run",
-                path.display()
-            );
+            let hint = "the site starts, but healthcheck will find it not started: make room, or mount a tmpfs on /run";
+            Fault::new("writing", path, cause, hint).warn();
             Ok(())
         }
         result => result.map_err(|cause| failed("writing", path, cause)),
@@ -141,6 +145,6 @@ pub fn write(_privileged: &Privileged, path: &Path, bytes: &[u8]) -> Result<(), 
     whole_file::put(path, bytes, |_| {}).map_err(|cause| failed("writing", path, cause))
 }
 
-fn failed(operation: &str, path: &Path, cause: io::Error) -> EffectError {
+fn failed(operation: &'static str, path: &Path, cause: io::Error) -> EffectError {
     EffectError::failed(operation, path, cause, WAY_OUT)
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use nix::sys::stat::Mode;
 
 use super::{EffectError, is_missing};
+use crate::fault::Fault;
 use crate::privileges::Privileged;
 use crate::tree::{Directory, Kind, Name};
 
@@ -23,10 +24,8 @@ pub fn make(privileged: &Privileged, link: &Path, target: &Path) -> Result<(), E
     match made {
         Ok(Placed::Done) => Ok(()),
         Ok(Placed::LeftAlone(what)) => {
-            tracing::warn!(
-                "linking {}: {what} is there and is left alone; remove it to get the link",
-                link.display()
-            );
+            let cause = format!("{what} is there and is left alone");
+            Fault::new("linking", link, cause, "remove it to get the link").warn();
             Ok(())
         }
         Ok(Placed::Refused) => {
@@ -34,7 +33,7 @@ pub fn make(privileged: &Privileged, link: &Path, target: &Path) -> Result<(), E
             Err(EffectError::refused("linking", link, cause, "remove it"))
         }
         Err(error) if !privileged.is_root() => {
-            tracing::warn!("linking {}: {error}; only root can, {WAY_OUT}", link.display());
+            Fault::new("linking", link, error, format!("only root can do that; {WAY_OUT}")).warn();
             Ok(())
         }
         Err(error) => Err(EffectError::failed("linking", link, error, WAY_OUT)),
@@ -73,7 +72,7 @@ fn place(parent: &Directory, name: &Name, target: &Path) -> io::Result<Placed> {
         Err(error) if error.kind() == ErrorKind::InvalidInput => match parent.kind(name)? {
             Some(Kind::Directory) => replace_directory(parent, name, target),
             Some(Kind::Other) => Ok(Placed::Refused),
-            None | Some(Kind::Link) => Err(io::Error::other("another start is at it")),
+            None | Some(Kind::Link) => Err(io::Error::other("another start is changing it at this moment")),
         },
         Err(error) => Err(error),
     }

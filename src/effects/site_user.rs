@@ -7,12 +7,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::user_ini::{self, ShutOut};
+use crate::fault::Fault;
 
 /// Makes a directory, 0755, unless anything has its name.
-pub fn make_directory(path: &Path) -> Result<(), String> {
+pub fn make_directory(path: &Path) -> Result<(), Fault> {
     match DirBuilder::new().mode(0o755).create(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(format!("making {}: {error}; PHP goes on without it", path.display()))
+            Err(Fault::new("making", path, error, "PHP goes on without it"))
         }
         _ => Ok(()),
     }
@@ -20,27 +21,25 @@ pub fn make_directory(path: &Path) -> Result<(), String> {
 
 /// Makes the empty error log unless anything has its name; what is there is never opened, as
 /// opening a fifo would wait for its reader.
-pub fn make_error_log(path: &Path) -> Result<(), String> {
+pub fn make_error_log(path: &Path) -> Result<(), Fault> {
     match OpenOptions::new().write(true).create_new(true).mode(0o644).open(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(format!("making {}: {error}; PHP logs to stderr instead", path.display()))
+            Err(Fault::new("making", path, error, "PHP logs to stderr instead"))
         }
         _ => Ok(()),
     }
 }
 
 /// Says so where pages would fail.
-pub fn look_at_user_ini(path: &Path, directives: &BTreeMap<String, String>) -> Result<(), String> {
+pub fn look_at_user_ini(path: &Path, directives: &BTreeMap<String, String>) -> Result<(), Fault> {
     let when = match user_ini::shuts_normaliser_out(path, directives) {
         Ok(ShutOut::Never) => return Ok(()),
         Ok(ShutOut::WhileOpcacheRestarts) => {
             "every page fails while an opcache_reset() waits for requests to end"
         }
         Ok(ShutOut::Always) => "opcache is off, so every page fails",
-        Err(error) => return Err(format!("reading {}: {error}; PHP may go on without it", path.display())),
+        Err(error) => return Err(Fault::new("reading", path, error, "PHP may go on without it")),
     };
-    Err(format!(
-        "reading {}: its open_basedir keeps PHP from /run/cac-lsphp/ and {when}; add :/run/cac-lsphp/ to it",
-        path.display()
-    ))
+    let cause = format!("its open_basedir keeps PHP from /run/cac-lsphp/ and {when}");
+    Err(Fault::new("reading", path, cause, "add :/run/cac-lsphp/ to it"))
 }

@@ -6,25 +6,24 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 
+use crate::fault::{Fault, Object};
 use crate::settings::environment::Environment;
 use crate::sys;
 
 /// Takes the one listener that was handed over to this process, descriptor 3.
 ///
 /// # Errors
-/// One line: it is for another process, or not a listening stream socket.
-pub fn take(environment: &Environment) -> Result<OwnedFd, String> {
-    let refuse = |cause: String| {
-        format!("LISTEN_FDS is refused: {cause}; hand one listening stream socket over, or unset it")
-    };
+/// It is for another process, or not a listening stream socket.
+pub fn take(environment: &Environment) -> Result<OwnedFd, Fault> {
+    const HINT: &str = "hand one listening stream socket over, or unset it";
     let pid = environment.get("LISTEN_PID").unwrap_or_default().to_string_lossy().into_owned();
     if pid != std::process::id().to_string() {
         let own = std::process::id();
-        return Err(refuse(format!("LISTEN_PID is {pid:?}, and this process is {own}")));
+        let cause = format!("LISTEN_PID is {pid:?}, and this process is {own}");
+        return Err(Fault::new("reading", Object::variable("LISTEN_FDS"), cause, HINT));
     }
-    let descriptor = sys::take_handed_over().map_err(|cause| refuse(format!("descriptor 3: {cause}")))?;
-    judge(&descriptor).map_err(|cause| refuse(format!("descriptor 3: {cause}")))?;
-    Ok(descriptor)
+    let taken = sys::take_handed_over().and_then(|descriptor| judge(&descriptor).map(|()| descriptor));
+    taken.map_err(|cause| Fault::new("taking descriptor 3", Object::Nothing, cause, HINT))
 }
 
 fn judge(descriptor: &impl AsFd) -> io::Result<()> {
@@ -74,7 +73,8 @@ mod tests {
             assert_ne!(pid, Some(own.as_str()));
             let pid = pid.map(|pid| ("LISTEN_PID", pid));
             let fault = take(&pid.into_iter().chain([("LISTEN_FDS", "1")]).collect()).unwrap_err();
-            assert!(fault.contains("LISTEN_PID is ") && !fault.contains('\n'), "{fault}");
+            assert_eq!(fault.variable(), Some("LISTEN_FDS"));
+            assert!(fault.cause.text.starts_with("LISTEN_PID is "), "{fault}");
         }
     }
 }

@@ -82,7 +82,7 @@ fn judge_directories(path: &Path) -> Result<(), EffectError> {
 
 /// Removes the socket of a site that is gone.
 fn remove_stale(path: &Path) -> Result<(), EffectError> {
-    let refused = |fault: &str| {
+    let refused = |fault: &'static str| {
         Err(EffectError::refused("replacing", path, fault, "move it away, or correct CAC_LISTEN"))
     };
     let failed = |cause: io::Error| EffectError::failed("replacing", path, cause, "correct CAC_LISTEN");

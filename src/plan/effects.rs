@@ -114,7 +114,7 @@ fn root_effects(site: &Site, options: &Options, ini: &IniPlan) -> Vec<RootEffect
         RootEffect::MakeRuntimeDirectories { path: RUNTIME_DIRECTORY.into() },
         RootEffect::WritePreload {
             path: php_ini::PRELOAD.into(),
-            own: options.directives.get(php_ini::PRELOAD_DIRECTIVE).map(|own| own.value.clone()),
+            own: options.directives.get(php_ini::PRELOAD_DIRECTIVE).cloned(),
         },
         RootEffect::WritePing { path: PING_SCRIPT.into() },
         RootEffect::WriteIni { path: PathBuf::from(&ini.path) },

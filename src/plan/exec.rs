@@ -94,24 +94,24 @@ fn variables(
         ("PHP_INI_SCAN_DIR", scan_dir(parent.get("PHP_INI_SCAN_DIR"))),
         ("PHP_LSAPI_CHILDREN", workers.value.to_string().into()),
         ("LSAPI_EXTRA_CHILDREN", workers.extra.to_string().into()),
-        ("LSAPI_MAX_IDLE_CHILDREN", options.max_idle_children.value.to_string().into()),
-        ("LSAPI_MAX_IDLE", options.max_idle.value.to_string().into()),
-        ("PHP_LSAPI_MAX_REQUESTS", options.max_requests.value.to_string().into()),
-        ("LSAPI_MAX_PROCESS_TIME", options.max_process_time.value.to_string().into()),
+        ("LSAPI_MAX_IDLE_CHILDREN", options.max_idle_children.to_string().into()),
+        ("LSAPI_MAX_IDLE", options.max_idle.to_string().into()),
+        ("PHP_LSAPI_MAX_REQUESTS", options.max_requests.to_string().into()),
+        ("LSAPI_MAX_PROCESS_TIME", options.max_process_time.to_string().into()),
         ("LSAPI_MAX_BUSY_WORKER", workers.max_busy_worker.to_string().into()),
-        ("LSPHP_ENABLE_USER_INI", if options.user_ini.value { "on" } else { "off" }.into()),
+        ("LSPHP_ENABLE_USER_INI", if options.user_ini { "on" } else { "off" }.into()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
-    if options.listener.idle_exit.value > 0 {
+    if options.listener.idle_exit > 0 {
         // lsphp counts the second from when its last worker has left, after the first.
-        let total = options.listener.idle_exit.value.max(LEAST_IDLE_EXIT);
-        let worker = options.max_idle.value.min(total - 1);
+        let total = options.listener.idle_exit.max(LEAST_IDLE_EXIT);
+        let worker = options.max_idle.min(total - 1);
         set.insert("LSAPI_MAX_IDLE".into(), worker.to_string().into());
         set.insert("LSAPI_PGRP_MAX_IDLE".into(), (total - worker).to_string().into());
     }
     if let Some(avoid_fork) = &options.avoid_fork {
-        set.insert("LSAPI_AVOID_FORK".into(), avoid_fork.value.clone().into());
+        set.insert("LSAPI_AVOID_FORK".into(), avoid_fork.clone().into());
     }
     if parent.get("PATH").is_none_or(OsStr::is_empty) {
         set.insert("PATH".into(), DEFAULT_PATH.into());

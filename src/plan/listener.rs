@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::clients::Clients;
+use crate::fault::{Fault, Object};
 use crate::lsphp;
 use crate::settings::identity::{Gid, Site};
 use crate::settings::{Options, SocketMode};
@@ -45,7 +46,7 @@ pub(super) fn decide(
     site: &Site,
     options: &Options,
     somaxconn: Option<u32>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Fault>,
 ) -> ListenerPlan {
     let given = &options.listener;
     let not_ours =
@@ -53,39 +54,42 @@ pub(super) fn decide(
     if given.handed_over {
         return not_ours(Opener::HandedOver, None);
     }
-    let own = options.supervise.value || given.is_special();
-    let wanted = given.backlog.as_ref().map_or(BACKLOG, |backlog| backlog.value);
+    let own = options.supervise || given.is_special();
+    let wanted = given.backlog.unwrap_or(BACKLOG);
     let backlog = somaxconn.map_or(wanted, |most| wanted.min(most));
     if own && backlog < wanted {
-        warnings.push(format!(
-            "a backlog of {backlog} instead of {wanted}: net.core.somaxconn allows no more; raise it for the container (--sysctl)"
-        ));
+        let cause = format!("net.core.somaxconn allows a backlog of {backlog} at most, not {wanted}");
+        let hint = "raise it for the container (--sysctl)";
+        warnings.push(Fault::new("reading", Object::variable("CAC_BACKLOG"), cause, hint));
     }
-    let allowed_clients = given.allowed_clients.as_ref().map(|clients| clients.value.clone());
-    if allowed_clients.is_none() && is_open(&options.listen.value) {
-        warnings.push(format!(
-            "{} is open to everybody who can reach it, and LSAPI knows no password: set CAC_ALLOWED_CLIENTS to the front end's address",
-            options.listen.value
-        ));
+    let allowed_clients = given.allowed_clients.clone();
+    if allowed_clients.is_none() && is_open(&options.listen) {
+        let hint = "set CAC_ALLOWED_CLIENTS to the front end's address";
+        warnings.push(open_to_everybody(options, hint));
     }
     if !own {
         return not_ours(Opener::Lsphp, Some(lsphp::BACKLOG));
     }
-    let socket = matches!(options.listen.value, Address::Unix(_)).then(|| decide_socket(site, options));
+    let socket = matches!(options.listen, Address::Unix(_)).then(|| decide_socket(site, options));
     if socket.is_some_and(|socket| socket.mode.lets_everybody_in()) {
-        warnings.push(format!(
-            "{} is open to everybody who can reach it, and LSAPI knows no password: set CAC_SOCKET_GID to the front end's group, with CAC_SOCKET_MODE=0660",
-            options.listen.value
+        warnings.push(open_to_everybody(
+            options,
+            "set CAC_SOCKET_GID to the front end's group, with CAC_SOCKET_MODE=0660",
         ));
     }
     ListenerPlan { opened_by: Opener::CacLsphp, backlog: Some(backlog), allowed_clients, socket }
 }
 
+fn open_to_everybody(options: &Options, hint: &'static str) -> Fault {
+    let cause = "LSAPI has no passwords, so it is open to everybody who can reach it";
+    Fault::new(format!("listening on {}", options.listen), Object::Nothing, cause, hint)
+}
+
 fn decide_socket(site: &Site, options: &Options) -> SocketPlan {
     let given = &options.listener;
     SocketPlan {
-        mode: given.socket_mode.as_ref().map_or(SocketMode::DEFAULT, |mode| mode.value),
-        gid: given.socket_gid.as_ref().map_or(site.gid, |gid| gid.value),
+        mode: given.socket_mode.unwrap_or(SocketMode::DEFAULT),
+        gid: given.socket_gid.unwrap_or(site.gid),
     }
 }
 

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Limits;
-use crate::settings::Options;
+use crate::fault::{Fault, Object};
+use crate::settings::{Settings, Source, variable};
 use crate::sizing;
 
 const MIB: u64 = 1024 * 1024;
@@ -21,10 +22,10 @@ pub struct MemoryPlan {
 }
 
 pub fn decide(
-    options: &Options,
+    settings: &Settings,
     limits: &Limits,
     suppose_mib: Option<u64>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Fault>,
 ) -> MemoryPlan {
     if let Some(mib) = suppose_mib {
         let lost = found(limits);
@@ -36,13 +37,14 @@ pub fn decide(
         };
     }
     let limit_mib = limits.memory.as_ref().map(|limit| limit.bytes / MIB);
-    if let Some(budget) = &options.memory_mib {
-        warn_when_above(limit_mib, budget.value, &budget.source, warnings);
+    if let (Some(budget), Some(given)) = (settings.options.memory_mib, settings.given.get(&variable::MEMORY))
+    {
+        warn_when_above(limit_mib, budget, &given.source, warnings);
         return MemoryPlan {
             limit_mib,
-            budget_mib: budget.value.into(),
-            source: format!("{} MiB, {}", budget.value, budget.source),
-            lost: [budget.lost.clone(), found(limits)].concat(),
+            budget_mib: budget.into(),
+            source: format!("{budget} MiB, {}", given.source),
+            lost: [given.lost.clone(), found(limits)].concat(),
         };
     }
     match &limits.memory {
@@ -56,11 +58,12 @@ pub fn decide(
     }
 }
 
-fn unlimited(limits: &Limits, warnings: &mut Vec<String>) -> MemoryPlan {
+fn unlimited(limits: &Limits, warnings: &mut Vec<Fault>) -> MemoryPlan {
     let budget_mib = sizing::unlimited_budget_mib(limits.mem_total.map(|bytes| bytes / MIB));
-    warnings.push(format!(
-        "no memory limit was found: sizing for {budget_mib} MiB, not for the host's memory; start the container with --memory or set CAC_MEMORY_MB"
-    ));
+    let cause =
+        format!("no memory limit was found, so it is for {budget_mib} MiB and not for the host's memory");
+    let hint = "start the container with --memory, or set CAC_MEMORY_MB";
+    warnings.push(Fault::new(super::SIZING, Object::Nothing, cause, hint));
     MemoryPlan {
         limit_mib: None,
         budget_mib,
@@ -69,11 +72,12 @@ fn unlimited(limits: &Limits, warnings: &mut Vec<String>) -> MemoryPlan {
     }
 }
 
-fn warn_when_above(limit_mib: Option<u64>, budget_mib: u32, source: &str, warnings: &mut Vec<String>) {
+fn warn_when_above(limit_mib: Option<u64>, budget_mib: u32, source: &Source, warnings: &mut Vec<Fault>) {
     if let Some(limit) = limit_mib.filter(|limit| *limit < budget_mib.into()) {
-        warnings.push(format!(
-            "{source} is {budget_mib} MiB but the container's limit is {limit} MiB: the kernel kills workers at the limit; lower it or raise the limit"
-        ));
+        let cause = format!(
+            "{budget_mib} MiB is above the container's limit of {limit} MiB, at which the kernel kills workers"
+        );
+        warnings.push(Fault::new("reading", source, cause, "lower it, or raise the limit"));
     }
 }
 

@@ -39,12 +39,12 @@ pub fn decide(site: &Site, options: &Options) -> IniPlan {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
-    directives.extend(options.directives.iter().map(|(name, value)| (name.clone(), value.value.clone())));
+    directives.extend(options.directives.clone());
     // What the plan owns comes last: nothing may replace it.
     directives.extend(
         [
-            ("opcache.memory_consumption", options.opcache_memory_mib.value.to_string()),
-            ("opcache.max_accelerated_files", options.opcache_max_files.value.to_string()),
+            ("opcache.memory_consumption", options.opcache_memory_mib.to_string()),
+            ("opcache.max_accelerated_files", options.opcache_max_files.to_string()),
             ("error_log", error_log),
             ("auto_prepend_file", NORMALISER.to_owned()),
             (PRELOAD_DIRECTIVE, PRELOAD.to_owned()),

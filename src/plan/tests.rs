@@ -10,7 +10,6 @@ use super::{Inputs, Plan, decide};
 use crate::cgroup::{Limits, MemoryLimit, PidsLimit};
 use crate::lsphp::Lsphp;
 use crate::settings::environment::Environment;
-use crate::settings::site_file::SiteFile;
 use crate::settings::{self, StartedAs};
 
 const SITE: [(&str, &str); 3] = [("user", "alice"), ("uid", "61045"), ("domain", "example.com")];
@@ -26,7 +25,7 @@ fn limit(mib: u64) -> Limits {
 
 fn plan(more: &[(&str, &str)], limits: &Limits, suppose_mib: Option<u64>) -> Plan {
     let environment: Environment = SITE.iter().chain(more).copied().collect();
-    let settings = settings::read(&environment, &SiteFile::default(), StartedAs { uid: 0, gid: 0 }).unwrap();
+    let settings = settings::read(&environment, None, StartedAs { uid: 0, gid: 0 }).1.unwrap();
     let lsphp = Lsphp::Found { path: Path::new("/opt/lsphp").into() };
     decide(Inputs {
         settings: &settings,
@@ -89,7 +88,7 @@ fn every_setting_that_was_named_has_its_source() {
     let more =
         [("LSAPI_MAX_REQS", "9"), ("PHP_LSAPI_MAX_REQUESTS", "7"), ("LSAPI_MAX_IDLE", "0"), ("gid", "")];
     let plan = plan(&[&more[..], &[("CAC_INI_precision", "5")]].concat(), &limit(1024), None);
-    let names: Vec<_> = plan.given.keys().map(String::as_str).collect();
+    let names: Vec<_> = plan.given.iter().map(|(name, _)| name.as_str()).collect();
     let expected = ["CAC_INI_precision", "LSAPI_MAX_IDLE", "PHP_LSAPI_MAX_REQUESTS", "domain", "uid", "user"];
     assert_eq!(names, expected);
     let requests = serde_json::json!({
@@ -120,7 +119,11 @@ fn no_limit_is_null_and_a_warning() {
     let plan = plan(&[], &no_limits(), None);
     assert_eq!(json(&plan)["memory"]["limit_mib"], Value::Null);
     assert_eq!(plan.memory.budget_mib, 1024);
-    assert!(plan.warnings.iter().any(|warning| warning.contains("no memory limit")), "{:?}", plan.warnings);
+    assert!(
+        plan.warnings.iter().any(|warning| warning.cause.text.contains("no memory limit")),
+        "{:?}",
+        plan.warnings
+    );
 }
 
 #[test]
@@ -128,7 +131,7 @@ fn an_override_beyond_the_limit_is_overcommitted_by_so_much() {
     let plan = plan(&[("PHP_LSAPI_CHILDREN", "10")], &limit(1024), None);
     assert_eq!(plan.workers.overcommitted_mib, 64 + 16 + 10 * 130 - 1024);
     assert_eq!(plan.workers.source, "PHP_LSAPI_CHILDREN from the environment");
-    assert!(plan.warnings.iter().any(|warning| warning.starts_with("overcommitted by 356 MiB")));
+    assert!(plan.warnings.iter().any(|warning| warning.cause.text.starts_with("overcommitted by 356 MiB")));
 }
 
 #[test]
@@ -175,7 +178,7 @@ fn pids_max_caps_an_override_with_its_source() {
     let limits = Limits { pids, ..limit(4096) };
     let plan = plan(&[("LSAPI_CHILDREN", "20")], &limits, None);
     assert_eq!(plan.workers.value, 4);
-    assert!(plan.warnings.iter().any(|warning| warning.contains("cgroup v2 pids.max of /site")));
+    assert!(plan.warnings.iter().any(|warning| warning.cause.text.contains("cgroup v2 pids.max of /site")));
 }
 
 #[test]
@@ -183,7 +186,7 @@ fn what_would_stop_the_container_is_removed() {
     let plan = plan(&[("LSAPI_PGRP_MAX_IDLE", "60"), ("CAC_LOG", "warn")], &limit(1024), None);
     assert_eq!(plan.exec.environment.removed, ["LSAPI_PGRP_MAX_IDLE", "CAC_LOG"]);
     assert!(plan.exec.environment.iter().all(|(name, _)| name != "LSAPI_PGRP_MAX_IDLE" && name != "CAC_LOG"));
-    assert!(plan.warnings.iter().any(|warning| warning.starts_with("LSAPI_PGRP_MAX_IDLE")));
+    assert!(plan.warnings.iter().any(|warning| warning.variable() == Some("LSAPI_PGRP_MAX_IDLE")));
 }
 
 /// lsphp writes up to 46 bytes over what follows its arguments.
@@ -218,7 +221,7 @@ fn without_a_link_the_plan_says_so() {
 fn a_listener_of_our_own_is_handed_over() {
     let all = |given: &[(&str, &str)]| {
         let plan = plan(given, &limit(1024), None);
-        let open = plan.warnings.iter().any(|warning| warning.contains("open to everybody"));
+        let open = plan.warnings.iter().any(|warning| warning.cause.text.contains("open to everybody"));
         (plan.exec.argv.join(" "), plan.listener.backlog.unwrap(), plan.workers.max_busy_worker, open)
     };
     assert_eq!(all(&[]), ("lsphp -b 0.0.0.0:9000".into(), 10, 7, true));
@@ -310,6 +313,6 @@ proptest! {
         let allowed = budget.map_or(limit_mib, |budget| budget.min(limit_mib));
         prop_assert_eq!(plan.workers.overcommitted_mib, needed.saturating_sub(allowed));
         prop_assert_eq!(u64::from(plan.front_end.max_conns), total);
-        prop_assert!(needed <= allowed || plan.warnings.iter().any(|warning| warning.starts_with("overcommitted")));
+        prop_assert!(needed <= allowed || plan.warnings.iter().any(|warning| warning.cause.text.starts_with("overcommitted")));
     }
 }

@@ -27,7 +27,7 @@ impl Plan {
 
     fn write_given(&self, f: &mut Formatter<'_>) -> fmt::Result {
         row(f, "given", "all else is at its default")?;
-        self.given.values().try_for_each(|given| {
+        self.given.iter().try_for_each(|(_, given)| {
             reason(f, format_args!("{}: {}", given.source, given.value.escape_debug()))?;
             given.lost.iter().try_for_each(|line| reason(f, format_args!("  not: {line}")))
         })

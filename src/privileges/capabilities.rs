@@ -2,11 +2,10 @@
 //!
 //! Not its `read` and `all`: their hash sets need random numbers, which a machine may have none of.
 
-use std::fmt;
-
 use caps::{CapSet, Capability};
 
 use super::DropError;
+use crate::fault::Cause;
 use crate::sys;
 
 /// The capabilities that the crate has a name for, in the kernel's order: the number of each is its place.
@@ -82,18 +81,20 @@ pub(super) fn named(mask: u64) -> u64 {
 /// is ambient that is not both permitted and inheritable, see capabilities(7).
 pub(super) fn clear_sets() -> Result<(), DropError> {
     let cleared = caps::clear(None, CapSet::Inheritable).and_then(|()| caps::clear(None, CapSet::Permitted));
-    cleared.map_err(|cause| DropError::new("emptying the capability sets", cause, "let seccomp allow capset"))
+    cleared.map_err(|cause| {
+        DropError::new("emptying the capability sets", cause.to_string(), "let seccomp allow capset")
+    })
 }
 
 /// Takes every capability of `mask` out of the bounding set, until one stays; that is the error.
-pub(super) fn drop_bounding(mask: u64) -> Result<(), impl fmt::Display> {
+pub(super) fn drop_bounding(mask: u64) -> Result<(), Cause> {
     for capability in NAMED.iter().filter(|capability| mask & capability.bitmask() != 0) {
         caps::drop(None, CapSet::Bounding, *capability).map_err(|cause| cause.to_string())?;
     }
     for number in UNNAMED.filter(|number| mask >> number & 1 == 1) {
-        sys::drop_from_bounding_set(number).map_err(|cause| cause.to_string())?;
+        sys::drop_from_bounding_set(number)?;
     }
-    Ok::<(), String>(())
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use nix::unistd::{self, setgroups, setresgid, setresuid};
 
 use super::proof::{self, Credentials};
 use super::{DropError, Target, capabilities};
+use crate::fault::{Fault, Object};
 use crate::settings::StartedAs;
 
 const NEEDS: &str = "start the container as root with the capabilities SETUID and SETGID";
@@ -11,7 +12,7 @@ const NEEDS: &str = "start the container as root with the capabilities SETUID an
 pub(super) fn irrevocably(
     started_as: StartedAs,
     target: Target,
-) -> Result<(Credentials, Vec<String>), DropError> {
+) -> Result<(Credentials, Vec<Fault>), DropError> {
     let before = Credentials::read()?;
     let mut warnings = Vec::new();
     empty_bounding_set(&before, target, &mut warnings);
@@ -34,26 +35,30 @@ pub(super) fn irrevocably(
 }
 
 /// Needs CAP_SETPCAP. Without it only no_new_privs keeps setuid programs from using the set.
-fn empty_bounding_set(before: &Credentials, target: Target, warnings: &mut Vec<String>) {
+fn empty_bounding_set(before: &Credentials, target: Target, warnings: &mut Vec<Fault>) {
     if let Err(cause) = capabilities::drop_bounding(before.capabilities.bounding) {
         let outcome = match target.no_new_privs {
-            true => "no_new_privs keeps it out of use; add the capability SETPCAP to silence this",
-            false => "setuid programs can use it; add the capability SETPCAP or unset CAC_NO_NEW_PRIVS",
+            true => {
+                "it stays and no_new_privs keeps it out of use; add the capability SETPCAP to silence this"
+            }
+            false => {
+                "it stays and setuid programs can use it; add the capability SETPCAP or unset CAC_NO_NEW_PRIVS"
+            }
         };
-        warnings.push(format!("emptying the capability bounding set: {cause}; it stays and {outcome}"));
+        warnings.push(Fault::new("emptying the capability bounding set", Object::Nothing, cause, outcome));
     }
 }
 
 /// Groups first: without CAP_SETGID nothing else would tell that root's groups stayed.
 fn change_ids(target: Target) -> Result<(), DropError> {
     let (uid, gid) = (unistd::Uid::from_raw(target.uid.as_raw()), unistd::Gid::from_raw(target.gid.as_raw()));
-    setgroups(&[gid]).map_err(|cause| DropError::new(&format!("setgroups({gid})"), cause, NEEDS))?;
-    setresgid(gid, gid, gid).map_err(|cause| DropError::new(&format!("setresgid({gid})"), cause, NEEDS))?;
-    setresuid(uid, uid, uid).map_err(|cause| DropError::new(&format!("setresuid({uid})"), cause, NEEDS))
+    setgroups(&[gid]).map_err(|cause| DropError::new(format!("setgroups({gid})"), cause, NEEDS))?;
+    setresgid(gid, gid, gid).map_err(|cause| DropError::new(format!("setresgid({gid})"), cause, NEEDS))?;
+    setresuid(uid, uid, uid).map_err(|cause| DropError::new(format!("setresuid({uid})"), cause, NEEDS))
 }
 
 /// A non-root start cannot change ids, so they must be right; its groups can only be reported.
-fn keep_ids(before: &Credentials, target: Target, warnings: &mut Vec<String>) -> Result<(), DropError> {
+fn keep_ids(before: &Credentials, target: Target, warnings: &mut Vec<Fault>) -> Result<(), DropError> {
     let wanted = (target.uid.as_raw(), target.gid.as_raw());
     let own = (before.uids.effective, before.gids.effective);
     if own != wanted {
@@ -66,10 +71,9 @@ fn keep_ids(before: &Credentials, target: Target, warnings: &mut Vec<String>) ->
     }
     let gid = unistd::Gid::from_raw(target.gid.as_raw());
     if before.groups.iter().any(|group| *group != wanted.1) && setgroups(&[gid]).is_err() {
-        warnings.push(format!(
-            "dropping supplementary groups {:?}: only root can; start the container without them",
-            before.groups
-        ));
+        let operation = format!("dropping supplementary groups {:?}", before.groups);
+        let hint = "start the container without them";
+        warnings.push(Fault::new(operation, Object::Nothing, "only root can do that", hint));
     }
     Ok(())
 }

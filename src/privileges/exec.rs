@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
@@ -17,6 +17,7 @@ use nix::unistd::{Pid, chdir, dup2_stdin, execve};
 
 use super::SiteUser;
 use crate::exit::Exit;
+use crate::fault::{Fault, Object};
 use crate::listener::Listener;
 use crate::plan::AddressSpace;
 use crate::sys;
@@ -45,30 +46,54 @@ pub enum Stdin {
     Listener(Listener),
 }
 
-/// Why nothing was executed. One line each.
+/// Why nothing was executed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
-    #[error("executing {}: {cause}; {way_out}", path.display())]
-    NotFound { path: PathBuf, cause: Errno, way_out: &'static str },
-    #[error("executing {}: {cause}; {way_out}", path.display())]
-    NotExecutable { path: PathBuf, cause: Errno, way_out: &'static str },
-    #[error("{operation}: {cause}; {way_out}")]
-    Preparation { operation: String, cause: io::Error, way_out: &'static str },
+    /// The program itself.
+    #[error("{0}")]
+    Program(Fault),
+    /// What comes before.
+    #[error("{0}")]
+    Preparation(Fault),
 }
 
 impl ExecError {
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::NotFound { .. } => Exit::NotFound,
-            Self::NotExecutable { .. } => Exit::NotExecutable,
-            Self::Preparation { .. } => Exit::System,
-        }
+    /// execve(2) did not execute `program`.
+    pub fn of_program(program: &Path, cause: Errno, if_missing: &'static str) -> Self {
+        let hint = match cause {
+            Errno::ENOENT | Errno::ENOTDIR => if_missing,
+            // execve(2): the uid changed when it already had as many processes as RLIMIT_NPROC lets it have.
+            Errno::EAGAIN => {
+                "the site's uid has as many processes as RLIMIT_NPROC allows, those of other containers included; raise ulimit nproc or give the site a uid of its own"
+            }
+            Errno::E2BIG => "pass fewer or shorter arguments and variables",
+            _ => "it must be an executable that the site user may run",
+        };
+        Self::Program(Fault::new("executing", program, cause, hint))
     }
 
     /// A listener or a pipe could not be had for a child.
     pub fn descriptors(cause: io::Error) -> Self {
-        let operation = "copying descriptors for lsphp".to_owned();
-        Self::Preparation { operation, cause, way_out: "raise the container's ulimit nofile" }
+        let hint = "raise the container's ulimit nofile";
+        Self::Preparation(Fault::new("copying descriptors for lsphp", Object::Nothing, cause, hint))
+    }
+
+    pub fn fault(&self) -> &Fault {
+        match self {
+            Self::Program(fault) | Self::Preparation(fault) => fault,
+        }
+    }
+
+    /// The shell's 126 and 127, where it is the program's own fault.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Preparation(_) => Exit::System,
+            Self::Program(fault) => match fault.cause.errno {
+                Some(Errno::ENOENT | Errno::ENOTDIR) => Exit::NotFound,
+                Some(Errno::EAGAIN) => Exit::System,
+                _ => Exit::NotExecutable,
+            },
+        }
     }
 }
 
@@ -119,8 +144,8 @@ impl SiteUser {
     }
 }
 
-fn step(operation: &str, way_out: &'static str, result: io::Result<()>) -> Result<(), ExecError> {
-    result.map_err(|cause| ExecError::Preparation { operation: operation.to_owned(), cause, way_out })
+fn step(operation: &'static str, hint: &'static str, result: io::Result<()>) -> Result<(), ExecError> {
+    result.map_err(|cause| ExecError::Preparation(Fault::new(operation, Object::Nothing, cause, hint)))
 }
 
 /// 022: what is made from here on does not depend on the caller's mask.
@@ -130,19 +155,15 @@ pub fn set_umask() -> Result<(), ExecError> {
 
 /// The site can close its own home; its start and an operator's command are in `/` then.
 fn enter(directory: &Path) -> Result<(), ExecError> {
+    let fault = |cause, hint| Fault::new("entering", directory, cause, hint);
     match chdir(directory) {
-        Err(cause) if matches!(cause, Errno::EACCES | Errno::ENOENT | Errno::ENOTDIR) => {
-            tracing::warn!(
-                "entering {}: {cause}; it goes on in /: see who may enter that directory",
-                directory.display()
-            );
+        Err(cause @ (Errno::EACCES | Errno::ENOENT | Errno::ENOTDIR)) => {
+            fault(cause, "it goes on in /: see who may enter that directory").warn();
             step("entering /", "the container needs a root directory", chdir("/").map_err(Into::into))
         }
-        entered => step(
-            &format!("entering {}", directory.display()),
-            "the site user must be able to enter its home",
-            entered.map_err(Into::into),
-        ),
+        entered => entered.map_err(|cause| {
+            ExecError::Preparation(fault(cause, "the site user must be able to enter its home"))
+        }),
     }
 }
 
@@ -226,27 +247,7 @@ fn replace_process(program: &Program) -> Result<std::convert::Infallible, ExecEr
 }
 
 fn exec_error(program: &Program, cause: Errno) -> ExecError {
-    let path = program.path.to_owned();
-    match cause {
-        Errno::ENOENT | Errno::ENOTDIR => ExecError::NotFound { path, cause, way_out: program.if_missing },
-        // execve(2): the uid changed when it already had as many processes as RLIMIT_NPROC lets it have.
-        Errno::EAGAIN => {
-            let way_out = "the site's uid has as many processes as RLIMIT_NPROC allows, those of other containers included; raise ulimit nproc or give the site a uid of its own";
-            ExecError::Preparation {
-                operation: format!("executing {}", path.display()),
-                cause: cause.into(),
-                way_out,
-            }
-        }
-        Errno::E2BIG => {
-            let way_out = "pass fewer or shorter arguments and variables";
-            ExecError::NotExecutable { path, cause, way_out }
-        }
-        _ => {
-            let way_out = "it must be an executable that the site user may run";
-            ExecError::NotExecutable { path, cause, way_out }
-        }
-    }
+    ExecError::of_program(program.path, cause, program.if_missing)
 }
 
 fn assignment(name: &OsStr, value: &OsStr) -> OsString {
@@ -254,9 +255,9 @@ fn assignment(name: &OsStr, value: &OsStr) -> OsString {
 }
 
 fn c_string(text: OsString) -> Result<CString, ExecError> {
-    CString::new(text.into_vec()).map_err(|cause| ExecError::Preparation {
-        operation: "passing arguments and environment".to_owned(),
-        cause: cause.into(),
-        way_out: "remove the NUL byte",
+    CString::new(text.into_vec()).map_err(|_| {
+        let operation = "passing arguments and environment";
+        let cause = "one of them holds a NUL byte";
+        ExecError::Preparation(Fault::new(operation, Object::Nothing, cause, "remove it"))
     })
 }

@@ -8,6 +8,7 @@ use nix::sys::prctl;
 use nix::unistd::{getresgid, getresuid};
 
 use super::{DropError, Target, capabilities};
+use crate::fault::Cause;
 use crate::kernel_file;
 use crate::sys;
 
@@ -71,10 +72,10 @@ struct Status {
 impl Status {
     fn read() -> Result<Self, DropError> {
         let status = kernel_file::read(Path::new(STATUS))
-            .map_err(|cause| unproven(&format!("reading {STATUS}"), cause))?;
+            .map_err(|cause| unproven(format!("reading {STATUS}"), cause))?;
         let status = String::from_utf8_lossy(&status);
         Self::parse(&status)
-            .map_err(|line| unproven(&format!("reading {STATUS}"), format!("the {line} line makes no sense")))
+            .map_err(|line| unproven(format!("reading {STATUS}"), format!("the {line} line makes no sense")))
     }
 
     /// The error is the name of the line that is there and wrong.
@@ -147,7 +148,7 @@ impl Credentials {
             || masks.map(capabilities::named) != [inheritable, permitted, bounding].map(capabilities::named)
         {
             let answer = format!("the kernel itself says {told:?} and capabilities {masks:x?}");
-            return Err(unproven(&format!("reading {STATUS}"), answer));
+            return Err(unproven(format!("reading {STATUS}"), answer));
         }
         Ok(status)
     }
@@ -179,7 +180,7 @@ fn has_no_new_privs() -> Result<bool, DropError> {
     prctl::get_no_new_privs().map_err(|cause| unproven("prctl(PR_GET_NO_NEW_PRIVS)", cause))
 }
 
-fn unproven(operation: &str, cause: impl fmt::Display) -> DropError {
+fn unproven(operation: impl fmt::Display, cause: impl Into<Cause>) -> DropError {
     DropError::new(operation, cause, "the drop cannot be proven, so nothing is executed")
 }
 
@@ -202,7 +203,7 @@ pub(super) fn check(before: &Credentials, after: &Credentials, target: Target) -
     match facts.iter().find(|(_, holds)| !holds) {
         None => Ok(()),
         Some((fact, _)) => Err(DropError::new(
-            &format!("reading back the {fact}"),
+            format!("reading back the {fact}"),
             format!("they are not as planned: {after:?}"),
             "lsphp is not executed",
         )),

@@ -161,9 +161,10 @@ mod tests {
     fn what_is_written_is_read() {
         let settings = crate::settings::read(
             &[("user", "alice"), ("uid", "61045"), ("domain", "*.example.com")].into_iter().collect(),
-            &crate::settings::site_file::SiteFile::default(),
+            None,
             crate::settings::StartedAs { uid: 0, gid: 0 },
         )
+        .1
         .unwrap();
         let plan = crate::plan::decide(crate::plan::Inputs {
             settings: &settings,

@@ -1,15 +1,18 @@
 //! `CAC_INI_*`: which PHP directives a site may set, and how their names are written.
 
+use std::borrow::Cow;
+
 use super::variable;
+use crate::fault::{Cause, Fault, Object};
 
 /// The directive that the variable `name` sets to `value`: `CAC_INI_opcache__enable` is
 /// `opcache.enable`.
 ///
 /// # Errors
-/// One line: the name is no directive's, the plan owns the directive, or PHP could run no page.
-pub fn accept(name: &str, value: &str) -> Result<String, String> {
+/// The name cannot be a directive's, the plan owns the directive, or PHP could run no page.
+pub fn accept(name: &str, value: &str) -> Result<String, Fault> {
     let directive = directive_of(name)?;
-    let way_out = match directive.as_str() {
+    let hint = match directive.as_str() {
         "opcache.memory_consumption" => "set OPCACHE_MEMORY_MB instead",
         "opcache.max_accelerated_files" => "set OPCACHE_MAX_FILES instead",
         "error_log" => "it is always /home/<user>/logs/php-fpm/error.log",
@@ -18,21 +21,25 @@ pub fn accept(name: &str, value: &str) -> Result<String, String> {
         "disable_functions" => return callable(name, directive, value),
         _ => return Ok(directive),
     };
-    Err(format!("{name} is refused: {directive} belongs to the plan; {way_out}"))
+    Err(refused(name, format!("{directive} belongs to the plan"), hint))
 }
 
 /// A line that begins with one of these ends PHP's reading of the whole file.
 const INI_WORDS: [&str; 8] = ["true", "on", "yes", "false", "off", "no", "none", "null"];
 
-fn directive_of(name: &str) -> Result<String, String> {
+fn directive_of(name: &str) -> Result<String, Fault> {
     let directive = name.strip_prefix(variable::INI_PREFIX).unwrap_or(name).replace("__", ".");
     let well_formed = directive.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if directive.is_empty() || !well_formed {
-        let form = "letters, digits and _ . - after CAC_INI_";
-        return Err(format!("{} is refused: a PHP directive is {form}", name.escape_debug()));
+        return Err(refused(
+            name,
+            "the name of a PHP directive must follow CAC_INI_",
+            "use letters, digits and _ . - only",
+        ));
     }
     if INI_WORDS.contains(&directive.to_ascii_lowercase().as_str()) {
-        return Err(format!("{name} is refused: {directive} is a value in PHP's ini syntax, no directive"));
+        let cause = format!("{directive} is a value in PHP's ini syntax");
+        return Err(refused(name, cause, "name a directive"));
     }
     Ok(directive)
 }
@@ -47,20 +54,26 @@ pub fn covers_runtime_directory(value: &str) -> bool {
 
 /// Under an `open_basedir` without our directory PHP could not open the normaliser, and so no page.
 /// Each entry is a directory, not the beginning of a name.
-fn reachable(name: &str, directive: String, value: &str) -> Result<String, String> {
+fn reachable(name: &str, directive: String, value: &str) -> Result<String, Fault> {
     if covers_runtime_directory(value) {
         return Ok(directive);
     }
-    Err(format!("{name} is refused: without {NEEDED} in it PHP could open no page; add :{NEEDED}"))
+    let cause = format!("without {NEEDED} in it PHP could not open any page");
+    Err(refused(name, cause, format!("add :{NEEDED}")))
+}
+
+fn refused(name: &str, cause: impl Into<Cause>, hint: impl Into<Cow<'static, str>>) -> Fault {
+    Fault::new("reading", Object::variable(name), cause, hint)
 }
 
 /// Without what the normaliser calls each page would end before it began.
-fn callable(name: &str, directive: String, value: &str) -> Result<String, String> {
+fn callable(name: &str, directive: String, value: &str) -> Result<String, Fault> {
     const CALLED: [&str; 2] = ["strncmp", "substr"];
     match value.split([',', ' ']).find(|function| CALLED.contains(function)) {
         None => Ok(directive),
-        Some(function) => Err(format!(
-            "{name} is refused: cac-lsphp-normalize.php, which PHP runs before each page, calls {function}; take it out"
-        )),
+        Some(function) => {
+            let cause = format!("cac-lsphp-normalize.php, which PHP runs before each page, calls {function}");
+            Err(refused(name, cause, "take it out"))
+        }
     }
 }

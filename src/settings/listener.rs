@@ -5,24 +5,24 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Sourced;
 use super::identity::Gid;
 use super::reader::Reader;
-use super::variable;
+use super::{AllGiven, Given, Source, variable};
 use crate::address::Address;
 use crate::clients::Clients;
+use crate::fault::Fault;
 
 /// What makes cac-lsphp open the listener; none of it leaves it to lsphp.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerOptions {
-    pub backlog: Option<Sourced<u32>>,
-    pub allowed_clients: Option<Sourced<Clients>>,
-    pub socket_mode: Option<Sourced<SocketMode>>,
-    pub socket_gid: Option<Sourced<Gid>>,
+    pub backlog: Option<u32>,
+    pub allowed_clients: Option<Clients>,
+    pub socket_mode: Option<SocketMode>,
+    pub socket_gid: Option<Gid>,
     /// `LISTEN_FDS` says so: it is descriptor 3.
     pub handed_over: bool,
     /// Seconds without a connection after which the container ends; 0: never.
-    pub idle_exit: Sourced<u32>,
+    pub idle_exit: u32,
 }
 
 impl ListenerOptions {
@@ -39,49 +39,47 @@ impl ListenerOptions {
 
     /// Where one is to be opened that is not like lsphp's own.
     pub fn is_special(&self) -> bool {
-        self.sources().next().is_some()
+        self.backlog.is_some()
+            || self.allowed_clients.is_some()
+            || self.socket_mode.is_some()
+            || self.socket_gid.is_some()
     }
 
-    /// What contradicts the address, one line each.
-    pub fn faults(&self, listen: &Address) -> Vec<String> {
-        let mut faults = Vec::new();
+    /// What contradicts the address.
+    pub fn faults<'g>(&self, listen: &Address, given: &'g AllGiven) -> Vec<Fault> {
+        let source = |given: Option<&'g Given>| given.map(|given| &given.source);
+        let backlog = source(given.get(&variable::BACKLOG));
+        let clients = source(given.get(&variable::ALLOWED_CLIENTS));
+        let socket = [given.get(&variable::SOCKET_MODE), given.get(&variable::SOCKET_GID)];
+        let socket = socket.into_iter().filter_map(source);
+        let refused =
+            |source: &Source, cause: String, hint: &'static str| Fault::new("reading", source, cause, hint);
         if self.handed_over {
-            faults.extend(self.sources().map(|source| {
-                format!("{source} is refused: a listener that was handed over (LISTEN_FDS) is used as it is; set that where it is opened")
-            }));
-        } else if self.idle_exit.value > 0 {
-            faults.push(format!(
-                "{} is refused: without a listener that was handed over (LISTEN_FDS) nothing would start the site again; unset it",
-                self.idle_exit.source
-            ));
+            let cause = "a listener that was handed over (LISTEN_FDS) is used as it is";
+            let special = backlog.into_iter().chain(clients).chain(socket);
+            return special
+                .map(|source| refused(source, cause.to_owned(), "set it where the listener is opened"))
+                .collect();
         }
-        if self.handed_over {
-            return faults;
+        let mut faults = Vec::new();
+        if let Some(given) = given.get(&variable::IDLE_EXIT).filter(|_| self.idle_exit > 0) {
+            let cause = "only a listener that was handed over (LISTEN_FDS) would start the site again";
+            faults.push(refused(&given.source, cause.to_owned(), "unset it"));
         }
         match listen {
-            Address::Unix(path) => faults.extend(self.of_an_address().map(|source| format!(
-                "{source} is refused: CAC_LISTEN is the socket {}, whose peers have no addresses; set CAC_SOCKET_GID, or listen on ADDRESS:PORT",
-                path.display()
-            ))),
-            Address::Inet(address) => faults.extend(self.of_a_socket().map(|source| {
-                format!("{source} is refused: CAC_LISTEN is {address} and no socket's path; correct that, or unset it")
-            })),
+            Address::Unix(path) => {
+                let cause =
+                    format!("CAC_LISTEN is the socket {}, whose peers have no addresses", path.display());
+                let hint = "set CAC_SOCKET_GID, or listen on ADDRESS:PORT";
+                faults.extend(clients.map(|source| refused(source, cause, hint)));
+            }
+            Address::Inet(address) => {
+                let cause = format!("CAC_LISTEN is {address} and not the path of a socket");
+                let hint = "correct that, or unset it";
+                faults.extend(socket.map(|source| refused(source, cause.clone(), hint)));
+            }
         }
         faults
-    }
-
-    fn sources(&self) -> impl Iterator<Item = &str> {
-        let backlog = self.backlog.iter().map(|backlog| backlog.source.as_str());
-        backlog.chain(self.of_an_address()).chain(self.of_a_socket())
-    }
-
-    fn of_an_address(&self) -> impl Iterator<Item = &str> {
-        self.allowed_clients.iter().map(|clients| clients.source.as_str())
-    }
-
-    fn of_a_socket(&self) -> impl Iterator<Item = &str> {
-        let mode = self.socket_mode.iter().map(|mode| mode.source.as_str());
-        mode.chain(self.socket_gid.iter().map(|gid| gid.source.as_str()))
     }
 }
 

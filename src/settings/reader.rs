@@ -1,5 +1,6 @@
 //! One look at every variable: who names it, who wins, what is wrong with it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -13,25 +14,26 @@ use super::environment::{Environment, is_blank};
 use super::identity::{Domain, Gid, Uid, User};
 use super::site_file::SiteFile;
 use super::variable::{self, Range, Switch, Text, Variable};
-use super::{LogSettings, Options, Sourced, StartedAs, directive, size};
+use super::{AllGiven, Given, LogSettings, Options, Source, StartedAs, directive, size};
 use crate::address::Address;
+use crate::fault::{Cause, Fault, Object};
+
+/// As a place that settings come from.
+const ENVIRONMENT: &str = "the environment";
 
 /// Reads settings and gathers faults and warnings on the way.
 pub struct Reader<'a> {
     environment: &'a Environment,
-    site_file: &'a SiteFile,
+    site_file: Option<&'a SiteFile>,
     readings: Readings,
 }
 
 /// What was met beside the values themselves.
 #[derive(Debug, Default)]
 pub struct Readings {
-    /// The settings that somebody names, as they were given, by the strongest of their names.
-    pub given: BTreeMap<String, Sourced<String>>,
-    /// One line each.
-    pub faults: Vec<String>,
-    /// One line each.
-    pub warnings: Vec<String>,
+    pub given: AllGiven,
+    pub faults: Vec<Fault>,
+    pub warnings: Vec<Fault>,
 }
 
 /// What a setting's number is kept in.
@@ -47,13 +49,13 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    fn source(&self) -> String {
-        format!("{} from {}", self.name.escape_debug(), self.place)
+    fn source(&self) -> Source {
+        Source { name: self.name.to_owned(), place: self.place.clone() }
     }
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(environment: &'a Environment, site_file: &'a SiteFile) -> Self {
+    pub fn new(environment: &'a Environment, site_file: Option<&'a SiteFile>) -> Self {
         Self { environment, site_file, readings: Readings::default() }
     }
 
@@ -62,32 +64,30 @@ impl<'a> Reader<'a> {
         self.readings
     }
 
-    pub fn number<N: Number>(&mut self, variable: &Variable<Range<N>>) -> Sourced<N> {
+    pub fn number<N: Number>(&mut self, variable: &Variable<Range<N>>) -> N {
         let default = variable.accepts.default.unwrap_or(variable.accepts.min);
-        self.optional_number(variable).unwrap_or_else(|| by_default(default))
+        self.optional_number(variable).unwrap_or(default)
     }
 
-    pub fn optional_number<N: Number>(&mut self, variable: &Variable<Range<N>>) -> Option<Sourced<N>> {
+    pub fn optional_number<N: Number>(&mut self, variable: &Variable<Range<N>>) -> Option<N> {
         let Range { min, max, .. } = variable.accepts;
         let form = format!("a whole number from {min} to {max}");
         let wide = self.parsed(variable.names, &form, whole_number)?;
-        let value = N::try_from(wide.value.clamp(min.into(), max.into())).unwrap_or(max);
-        if value.into() != wide.value {
-            self.readings.warnings.push(format!(
-                "{}: {} is out of range {min} to {max}, using {value}",
-                wide.source, wide.value
-            ));
+        let value = N::try_from(wide.clamp(min.into(), max.into())).unwrap_or(max);
+        if value.into() != wide {
+            let cause = format!("{wide} is not in the range from {min} to {max}");
+            self.warn(variable, cause, format!("{value} is used"));
         }
-        Some(Sourced { value, source: wide.source, lost: wide.lost })
+        Some(value)
     }
 
-    pub fn switch(&mut self, variable: &Variable<Switch>) -> Sourced<bool> {
+    pub fn switch(&mut self, variable: &Variable<Switch>) -> bool {
         let parse = |text: &str| match text.to_ascii_lowercase().as_str() {
             "1" | "on" | "yes" | "true" => Some(true),
             "0" | "off" | "no" | "false" => Some(false),
             _ => None,
         };
-        self.parsed(variable.names, "1 or 0", parse).unwrap_or_else(|| by_default(variable.accepts.default))
+        self.parsed(variable.names, "1 or 0", parse).unwrap_or(variable.accepts.default)
     }
 
     pub fn user(&mut self) -> Option<User> {
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
 
     /// For who can do without.
     pub fn user_if_set(&mut self) -> Option<User> {
-        Some(self.text(&variable::USER, |text| text.parse().ok())?.value)
+        self.text(&variable::USER, |text| text.parse().ok())
     }
 
     /// A non-root start without `uid` takes the id it was started with.
@@ -113,10 +113,9 @@ impl<'a> Reader<'a> {
         }
         match Uid::new(started_as.uid) {
             Some(_) => Gid::new(started_as.gid).or_else(|| {
-                let way_out = "start with --user UID:GID or set gid";
-                self.readings
-                    .faults
-                    .push(format!("gid is not set and this process's group is root's 0: {way_out}"));
+                let cause = "it is not set, and this process's own group is root's";
+                let hint = "start with --user UID:GID, or set gid";
+                self.readings.faults.push(Fault::new("reading", Object::variable("gid"), cause, hint));
                 None
             }),
             None => uid.and_then(|uid| Gid::new(uid.as_raw())),
@@ -124,26 +123,24 @@ impl<'a> Reader<'a> {
     }
 
     pub fn domain(&mut self) -> Option<Domain> {
-        Some(self.text(&variable::DOMAIN, |text| text.parse().ok())?.value)
+        self.text(&variable::DOMAIN, |text| text.parse().ok())
     }
 
-    pub fn listen(&mut self) -> Sourced<Address> {
+    pub fn listen(&mut self) -> Address {
         self.text(&variable::LISTEN, |text| Address::from_str(printable(text)?).ok())
-            .unwrap_or_else(|| by_default(Address::Inet(SocketAddr::from(([0, 0, 0, 0], 9000)))))
+            .unwrap_or(Address::Inet(SocketAddr::from(([0, 0, 0, 0], 9000))))
     }
 
-    pub fn lsphp(&mut self) -> Option<Sourced<PathBuf>> {
+    pub fn lsphp(&mut self) -> Option<PathBuf> {
         self.text(&variable::LSPHP, |text| printable(text)?.starts_with('/').then(|| PathBuf::from(text)))
     }
 
     /// lsphp reads this with 32-bit arithmetic and compares it with the host's free memory.
-    pub fn avoid_fork(&mut self) -> Option<Sourced<String>> {
+    pub fn avoid_fork(&mut self) -> Option<String> {
         let value =
             self.text(&variable::AVOID_FORK, |text| (size::bytes(text)? < 2 << 30).then(|| text.to_owned()))?;
-        self.readings.warnings.push(format!(
-            "{}: lsphp compares it with the host's free memory, not the container's; better unset it",
-            value.source
-        ));
+        let cause = "lsphp compares it with the host's free memory, not the container's";
+        self.warn(&variable::AVOID_FORK, cause, "unset it");
         Some(value)
     }
 
@@ -163,13 +160,10 @@ impl<'a> Reader<'a> {
             _ => None,
         });
         let default = LogSettings::default();
-        LogSettings {
-            level: level.map_or(default.level, |level| level.value),
-            json: json.map_or(default.json, |json| json.value),
-        }
+        LogSettings { level: level.unwrap_or(default.level), json: json.unwrap_or(default.json) }
     }
 
-    pub fn directives(&mut self) -> BTreeMap<String, Sourced<String>> {
+    pub fn directives(&mut self) -> BTreeMap<String, String> {
         let names: BTreeSet<String> =
             self.names().into_iter().filter(|name| name.starts_with(variable::INI_PREFIX)).collect();
         let mut directives = BTreeMap::new();
@@ -177,11 +171,11 @@ impl<'a> Reader<'a> {
             let Some(value) = self.parsed(&[&name], "UTF-8 text", |text| Some(text.to_owned())) else {
                 continue;
             };
-            match directive::accept(&name, &value.value) {
+            match directive::accept(&name, &value) {
                 Ok(directive) if directives.contains_key(&directive) => {
-                    self.readings
-                        .faults
-                        .push(format!("{name} is refused: another name sets {directive} too; keep one"));
+                    let cause = format!("another variable sets {directive} too");
+                    let fault = Fault::new("reading", Object::variable(name), cause, "keep one of them");
+                    self.readings.faults.push(fault);
                 }
                 Ok(directive) => drop(directives.insert(directive, value)),
                 Err(fault) => self.readings.faults.push(fault),
@@ -192,10 +186,8 @@ impl<'a> Reader<'a> {
 
     pub fn warn_about_pgrp_max_idle(&mut self) {
         if let Some(candidate) = self.candidates(variable::PGRP_MAX_IDLE.names).first() {
-            let warning = format!(
-                "{} is removed: it would stop the container when the site is idle",
-                candidate.source()
-            );
+            let cause = "it would stop the container when the site is idle";
+            let warning = Fault::new("reading", &candidate.source(), cause, "it is removed");
             self.readings.warnings.push(warning);
         }
     }
@@ -205,53 +197,53 @@ impl<'a> Reader<'a> {
         let Some(count) = self.environment.setting("LISTEN_FDS") else { return false };
         if count != "1" {
             let form = variable::LISTEN_FDS.accepts.form;
-            self.readings
-                .faults
-                .push(format!("LISTEN_FDS from the environment is refused: {count:?} is not {form}"));
+            let source = Source { name: "LISTEN_FDS".to_owned(), place: ENVIRONMENT.to_owned() };
+            self.readings.faults.push(malformed(&source, count, form));
         }
         true
     }
 
     /// What a listener of our own cannot be.
     pub fn refuse_what_cannot_be_opened(&mut self, options: &Options) {
-        self.readings.faults.extend(options.listener.faults(&options.listen.value));
+        let faults = options.listener.faults(&options.listen, &self.readings.given);
+        self.readings.faults.extend(faults);
     }
 
     /// A generation needs a listener of its own on an address that several can share.
     pub fn refuse_what_cannot_be_supervised(&mut self, options: &Options) {
-        if !options.supervise.value {
+        let Some(given) = self.readings.given.get(&variable::SUPERVISE).filter(|_| options.supervise) else {
             return;
+        };
+        let source = given.source.clone();
+        let mut refuse = |cause: String, hint| {
+            self.readings.faults.push(Fault::new("reading", &source, cause, hint));
+        };
+        if let Address::Unix(path) = &options.listen {
+            let path = path.display();
+            let cause = format!("CAC_LISTEN is the socket {path}, which only one lsphp at a time can have");
+            refuse(cause, "listen on ADDRESS:PORT, or unset CAC_SUPERVISE");
         }
-        let source = &options.supervise.source;
-        if let Address::Unix(path) = &options.listen.value {
-            self.readings.faults.push(format!(
-                "{source} is refused: CAC_LISTEN is the socket {}, which only one lsphp at a time can have; listen on ADDRESS:PORT, or unset CAC_SUPERVISE",
-                path.display()
-            ));
-        }
-        if self.environment.setting("LISTEN_FDS").is_some() {
-            self.readings.faults.push(format!(
-                "{source} is refused: a listener that was handed over (LISTEN_FDS) cannot be replaced; unset one of the two"
-            ));
+        if options.listener.handed_over {
+            let cause = "a listener that was handed over (LISTEN_FDS) cannot be replaced";
+            refuse(cause.to_owned(), "unset one of the two");
         }
     }
 
     /// An absent file is fine where nobody named one; a mistyped path would be silently without effect.
     pub fn warn_about_missing_site_file(&mut self) {
         let named = variable::SITE_FILE.names.iter().find_map(|name| self.environment.setting(name));
-        if let Some(path) = named.filter(|_| self.site_file.path().as_os_str().is_empty()) {
-            let path = path.to_string_lossy();
-            self.readings.warnings.push(format!(
-                "CAC_SITE_FILE: there is no {}; nothing is taken from it",
-                path.escape_debug()
-            ));
+        if let Some(path) = named.filter(|_| self.site_file.is_none()) {
+            let cause = format!("{} does not exist", path.display());
+            let object = Object::variable("CAC_SITE_FILE");
+            let warning = Fault::new("reading", object, cause, "nothing is taken from it");
+            self.readings.warnings.push(warning);
         }
     }
 
     /// A mistyped `CAC_*` anywhere, or any stranger in the site file, would be silently without effect.
     pub fn warn_about_unknown_names(&mut self) {
         let known: Vec<&str> = variable::rows().iter().flat_map(|row| row.names).copied().collect();
-        let in_site_file: BTreeSet<&str> = self.site_file.iter().map(|(name, _)| name).collect();
+        let in_site_file: BTreeSet<&str> = self.lines().map(|(name, _)| name).collect();
         for name in self.names() {
             let ours = name.starts_with("CAC_") || in_site_file.contains(name.as_str());
             if !ours || name.starts_with(variable::INI_PREFIX) || known.contains(&name.as_str()) {
@@ -260,55 +252,57 @@ impl<'a> Reader<'a> {
             let likeness =
                 |known: &str| strsim::jaro_winkler(&name.to_ascii_uppercase(), &known.to_ascii_uppercase());
             let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-            let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
-            self.readings
-                .warnings
-                .push(format!("{} is not a known setting and is ignored{hint}", name.escape_debug()));
+            let hint = nearest.map(|nearest| format!("did you mean {nearest}?")).unwrap_or_default();
+            let cause = "it is not a known setting and is ignored";
+            self.readings.warnings.push(Fault::new("reading", Object::variable(name), cause, hint));
         }
     }
 
     fn required<T>(&mut self, variable: &Variable<Text>, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let (name, form) = (variable.names.first().copied().unwrap_or_default(), variable.accepts.form);
         if self.candidates(variable.names).is_empty() {
-            self.readings.faults.push(format!("{name} is not set: it must be {form}"));
+            let hint = format!("set it to {form}");
+            self.readings.faults.push(Fault::new("reading", Object::variable(name), "it is not set", hint));
             return None;
         }
-        Some(self.text(variable, parse)?.value)
+        self.text(variable, parse)
     }
 
-    pub fn text<T>(
-        &mut self,
-        variable: &Variable<Text>,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<Sourced<T>> {
+    pub fn text<T>(&mut self, variable: &Variable<Text>, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         self.parsed(variable.names, variable.accepts.form, parse)
     }
 
     /// The winner among `names`, parsed; a winner that does not parse is a fault.
-    fn parsed<T>(
-        &mut self,
-        names: &[&str],
-        form: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<Sourced<T>> {
+    fn parsed<T>(&mut self, names: &[&str], form: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let candidates = self.candidates(names);
         let (winner, losers) = candidates.split_first()?;
         let source = winner.source();
         let Some(value) = winner.value.to_str().and_then(parse) else {
-            self.readings.faults.push(format!("{source} is refused: {:?} is not {form}", winner.value));
+            self.readings.faults.push(malformed(&source, winner.value, form));
             return None;
         };
         let lost = losers.iter().map(|loser| {
             let value = loser.value.to_string_lossy();
             format!("{}={} from {}", loser.name.escape_debug(), value.escape_debug(), loser.place)
         });
-        let lost: Vec<String> = lost.collect();
+        let lost = lost.collect();
         let given = winner.value.to_string_lossy().into_owned();
         let name = names.first().copied().unwrap_or_default().to_owned();
-        self.readings
-            .given
-            .insert(name, Sourced { value: given, source: source.clone(), lost: lost.clone() });
-        Some(Sourced { value, source, lost })
+        self.readings.given.0.insert(name, Given { value: given, source, lost });
+        Some(value)
+    }
+
+    /// Keeps what a setting that somebody names comes to instead.
+    fn warn<A>(
+        &mut self,
+        variable: &Variable<A>,
+        cause: impl Into<Cause>,
+        hint: impl Into<Cow<'static, str>>,
+    ) {
+        if let Some(given) = self.readings.given.get(variable) {
+            let warning = Fault::new("reading", &given.source, cause, hint);
+            self.readings.warnings.push(warning);
+        }
     }
 
     /// Who names the setting, strongest first; blanks are as unset.
@@ -318,26 +312,31 @@ impl<'a> Reader<'a> {
     {
         let from_environment = names.iter().filter_map(|name| {
             let value = self.environment.get(name)?;
-            Some(Candidate { name, value, place: "the environment".to_owned() })
+            Some(Candidate { name, value, place: ENVIRONMENT.to_owned() })
         });
         let from_site_file = names.iter().filter_map(|name| {
-            let value = OsStr::new(self.site_file.get(name)?);
-            let place = self.site_file.path().to_string_lossy().escape_debug().to_string();
+            let site_file = self.site_file?;
+            let value = OsStr::new(site_file.get(name)?);
+            let place = site_file.path().to_string_lossy().escape_debug().to_string();
             Some(Candidate { name, value, place })
         });
         from_environment.chain(from_site_file).filter(|candidate| !is_blank(candidate.value)).collect()
     }
 
+    fn lines(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.site_file.into_iter().flat_map(SiteFile::iter)
+    }
+
     /// Every UTF-8 name that the environment or the site file mentions.
     fn names(&self) -> BTreeSet<String> {
         let from_environment = self.environment.iter().filter_map(|(name, _)| name.to_str());
-        let from_site_file = self.site_file.iter().map(|(name, _)| name);
+        let from_site_file = self.lines().map(|(name, _)| name);
         from_environment.chain(from_site_file).map(str::to_owned).collect()
     }
 }
 
-fn by_default<T>(value: T) -> Sourced<T> {
-    Sourced { value, source: "default".to_owned(), lost: Vec::new() }
+fn malformed(source: &Source, value: &OsStr, form: &str) -> Fault {
+    Fault::new("reading", source, format!("it must be {form}, not {value:?}"), "")
 }
 
 /// A path may hold a line break, but a log line that names it must stay one line.

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use serde_ini::{Item, Parser};
 
+use crate::fault::{Cause, Fault};
+
 /// A site file holds some dozens of short lines; more is a mistake, and would be memory.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Names and values, the last of a name winning, and the path for messages.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteFile {
     path: PathBuf,
     lines: Vec<(String, String)>,
@@ -22,33 +24,29 @@ impl SiteFile {
     /// The default place.
     pub const PATH: &str = "/etc/cac-lsphp/site.ini";
 
-    /// Reads `path`; an absent file is an empty one. `euid` is the id this process acts with: what
+    /// Reads `path`; `None`: there is no such file. `euid` is the id this process acts with: what
     /// decides the site's identity must be under nobody else's control.
     ///
     /// # Errors
-    /// One line that names the file and what to do.
-    pub fn read(path: &Path, euid: u32) -> Result<Self, String> {
-        let shown = path.to_string_lossy();
-        let fault = |cause: String| format!("reading the site file {}: {cause}", shown.escape_debug());
-        let text = match read_trusted(path, euid) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+    /// It cannot be read, or should not be, or holds what is not `name = value`.
+    pub fn read(path: &Path, euid: u32) -> Result<Option<Self>, Fault> {
+        match read_trusted(path, euid) {
+            Ok(text) => Self::parse(path, &text).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
-                return Err(fault(format!(
-                    "{error}; make it a readable file of root, or unset CAC_SITE_FILE"
-                )));
+                let hint = "make it a file that root owns and only root can write, or unset CAC_SITE_FILE";
+                Err(Fault::new("reading", path, error, hint))
             }
-        };
-        let lines = parse(&text).map_err(fault)?;
-        Ok(Self { path: path.to_owned(), lines })
+        }
     }
 
     /// A site file from text, for callers that have it already.
     ///
     /// # Errors
-    /// One line that names what is not `name = value`.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, String> {
-        Ok(Self { path: path.to_owned(), lines: parse(text)? })
+    /// A line is not `name = value`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Fault> {
+        let fault = |cause| Fault::new("reading", path, cause, "write lines of the form name = value only");
+        Ok(Self { path: path.to_owned(), lines: parse(text).map_err(fault)? })
     }
 
     pub fn path(&self) -> &Path {
@@ -86,7 +84,8 @@ fn read_trusted(path: &Path, euid: u32) -> io::Result<String> {
     Ok(text)
 }
 
-fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
+/// The cause names the line.
+fn parse(text: &str) -> Result<Vec<(String, String)>, Cause> {
     // What some editors begin a file with, and nobody sees.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let trimmed = text.lines().map(|line| Ok::<_, Infallible>(line.trim()));
@@ -95,10 +94,8 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
         match item {
             Ok(Item::Value { key, value }) => lines.push((key, value)),
             Ok(Item::Empty | Item::Comment { .. }) => {}
-            Ok(Item::Section { .. }) => {
-                return Err(format!("line {number} is a section; write name = value lines only"));
-            }
-            Err(error) => return Err(format!("line {number}: {error}; write name = value lines")),
+            Ok(Item::Section { .. }) => return Err(format!("line {number} is a section").into()),
+            Err(error) => return Err(format!("line {number}: {error}").into()),
         }
     }
     Ok(lines)
@@ -108,7 +105,7 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, String> {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<SiteFile, String> {
+    fn parsed(text: &str) -> Result<SiteFile, Fault> {
         SiteFile::parse(Path::new("/site.ini"), text)
     }
 
@@ -132,10 +129,11 @@ mod tests {
     fn an_absent_file_is_empty_and_a_fifo_is_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let euid = nix::unistd::geteuid().as_raw();
-        assert_eq!(SiteFile::read(&folder.path().join("none"), euid), Ok(SiteFile::default()));
+        assert_eq!(SiteFile::read(&folder.path().join("none"), euid), Ok(None));
         let fifo = folder.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
-        let message = SiteFile::read(&fifo, euid).unwrap_err();
-        assert!(message.contains("not a regular file"), "{message}");
+        let fault = SiteFile::read(&fifo, euid).unwrap_err();
+        assert_eq!(fault.path(), Some(fifo.as_path()));
+        assert_eq!(fault.cause.text, "it is not a regular file");
     }
 }

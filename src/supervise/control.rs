@@ -153,7 +153,7 @@ impl Specification {
         let supervision = plan.supervision?;
         let environment = plan.exec.environment.iter();
         Some(Self {
-            lsphp: plan.exec.lsphp.path()?.to_owned(),
+            lsphp: plan.exec.lsphp.usable().ok()?.to_owned(),
             environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             address_space: plan.exec.address_space,
             size: Size {

@@ -100,3 +100,27 @@ fn colours_are_for_terminals_and_only_where_they_are_wanted() {
         assert!(!piped.is_empty() && !piped.contains(ESCAPE), "{command} into a pipe: {piped}");
     }
 }
+
+/// What went wrong is told in fields too, so that nobody has to take the line apart.
+#[test]
+fn a_log_in_json_has_the_fields_of_each_fault() {
+    let mut command = binary(["run"]);
+    command.env("CAC_LOG_FORMAT", "json").env("user", "alice").env("uid", "0").env("CAC_SITE_FILE", "/");
+    let output = run(&mut command);
+    assert_eq!(output.status.code(), Some(78));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let told: Vec<serde_json::Value> =
+        stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [file, uid] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(
+        (&file["level"], &file["operation"], &file["path"]),
+        (&"ERROR".into(), &"reading".into(), &"/".into())
+    );
+    assert!(file["hint"].as_str().unwrap().contains("CAC_SITE_FILE") && file["variable"].is_null(), "{file}");
+    assert_eq!((&uid["variable"], &uid["operation"]), (&"uid".into(), &"reading".into()));
+    for fault in [file, uid] {
+        let message = fault["message"].as_str().unwrap();
+        assert!(message.contains(fault["cause"].as_str().unwrap()), "{fault}");
+        assert!(!message.contains('\n'), "{fault}");
+    }
+}

@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 
 use cac_lsphp::cgroup::{self, Limits};
 use cac_lsphp::effects::accounts::{self, Account};
+use cac_lsphp::fault::Fault;
 use cac_lsphp::lsapi::response::{DecodeError, Decoder, Event};
 use cac_lsphp::lsphp::Lsphp;
 use cac_lsphp::plan::{self, Inputs, php_ini};
@@ -33,25 +34,24 @@ pub fn environment(data: &[u8]) {
         Some((text(&entry[..equals]), text(&entry[equals + 1..])))
     });
     let id = u32::from(*first) * 1000;
-    decide(&environment.collect(), &SiteFile::default(), StartedAs { uid: id, gid: id });
+    decide(&environment.collect(), None, StartedAs { uid: id, gid: id });
 }
 
 pub fn site_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match SiteFile::parse(Path::new("/etc/cac-lsphp/site.ini"), text) {
-        Ok(site_file) => decide(&Environment::default(), &site_file, StartedAs { uid: 0, gid: 0 }),
+        Ok(site_file) => decide(&Environment::default(), Some(&site_file), StartedAs { uid: 0, gid: 0 }),
         Err(fault) => assert_one_line(&fault),
     }
 }
 
 /// A plan that keeps every promise, or faults of one line each.
-fn decide(environment: &Environment, site_file: &SiteFile, started_as: StartedAs) {
-    settings::read_log(environment, site_file);
-    let settings = match settings::read(environment, site_file, started_as) {
+fn decide(environment: &Environment, site_file: Option<&SiteFile>, started_as: StartedAs) {
+    let settings = match settings::read(environment, site_file, started_as).1 {
         Ok(settings) => settings,
         Err(faults) => {
             assert!(!faults.is_empty(), "refused without a fault");
-            return faults.iter().for_each(|fault| assert_one_line(fault));
+            return faults.iter().for_each(assert_one_line);
         }
     };
     let limits = Limits::default();
@@ -68,7 +68,7 @@ fn decide(environment: &Environment, site_file: &SiteFile, started_as: StartedAs
     assert!(![0, u32::MAX].contains(&plan.site.gid.as_raw()));
     assert!(plan.site.home.strip_prefix("/home/").is_some_and(|name| !name.contains(['/', ':', '\n'])));
     assert!((2..=10_000).contains(&plan.workers.value));
-    plan.warnings.iter().for_each(|warning| assert_one_line(warning));
+    plan.warnings.iter().for_each(assert_one_line);
     let text = plan.to_string();
     assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
     serde_json::to_string(&plan).expect("the plan as JSON");
@@ -80,7 +80,8 @@ fn decide(environment: &Environment, site_file: &SiteFile, started_as: StartedAs
     assert_eq!(names.iter().filter(|name| **name == "HOME").count(), 1);
 }
 
-fn assert_one_line(text: &str) {
+fn assert_one_line(fault: &Fault) {
+    let text = fault.to_string();
     assert!(!text.is_empty() && !text.contains(char::is_control), "no line for a person: {text:?}");
 }
 
@@ -106,7 +107,7 @@ pub fn cgroup(data: &[u8]) {
             fs::write(file, contents.next().unwrap_or_default()).unwrap();
         }
         let limits = cgroup::detect(root.path());
-        limits.warnings.iter().for_each(|warning| assert_one_line(warning));
+        limits.warnings.iter().for_each(assert_one_line);
         let bytes: Vec<u64> = limits.memory.iter().chain(&limits.lost).map(|limit| limit.bytes).collect();
         assert!(bytes.is_sorted(), "the tightest first: {bytes:?}");
         assert!(limits.mem_total.is_none_or(|total| bytes.iter().all(|limit| *limit < total)));
