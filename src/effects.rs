@@ -1,9 +1,7 @@
 //! What start does to the system: the plan's list, walked in order.
 
 pub mod accounts;
-pub use self::runtime::{
-    CONTROL_SOCKET, make_directory as make_runtime_directory, open_control_socket, write as write_file,
-};
+pub use self::runtime::{make_directory as make_runtime_directory, open_control_socket, write as write_file};
 
 mod home;
 mod runtime;

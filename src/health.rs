@@ -19,7 +19,7 @@ pub(crate) use self::reason::Reason;
 pub(crate) use self::report::{Findings, Report, Workers};
 use crate::address::Address;
 use crate::lsapi::Deadline;
-use crate::plan::RUN_RECORD;
+use crate::paths::RUN_RECORD;
 use crate::running::listener::{self, Holder};
 use crate::running::process::comm_of as process_name;
 use crate::running::socket::Queue;

@@ -42,6 +42,7 @@ pub(crate) mod listener;
 pub(crate) mod logging;
 pub mod lsapi;
 pub mod lsphp;
+pub(crate) mod paths;
 pub mod plan;
 pub mod privileges;
 pub(crate) mod reload;

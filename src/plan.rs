@@ -16,7 +16,7 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 pub use self::address_space::AddressSpace;
-pub use self::effects::{Effects, PING_SCRIPT, RUN_RECORD, RUNTIME_DIRECTORY, RootEffect, SiteUserEffect};
+pub use self::effects::{Effects, RootEffect, SiteUserEffect};
 pub use self::exec::{ChildEnvironment, ExecPlan};
 pub use self::listener::{ListenerPlan, Opener, SocketPlan};
 pub use self::memory::MemoryPlan;

@@ -17,14 +17,13 @@ use crate::effects::{self, EffectError};
 use crate::fault::{Cause, Fault, Object};
 use crate::health::probe;
 use crate::lsapi::Deadline;
+use crate::paths::{CONTROL_SOCKET, NEXT_DIRECTORY, RUN_RECORD, RUNTIME_DIRECTORY};
 use crate::plan::php_ini::IniPlan;
-use crate::plan::{
-    FrontEndPlan, ListenerPlan, MemoryPlan, OpcachePlan, Plan, RUNTIME_DIRECTORY, SitePlan, SupervisionPlan,
-};
+use crate::plan::{FrontEndPlan, ListenerPlan, MemoryPlan, OpcachePlan, Plan, SitePlan, SupervisionPlan};
 use crate::privileges::Privileged;
 use crate::running::RunRecord;
 use crate::start::{self, StartError};
-use crate::supervise::control::{self, Answer, NEXT_DIRECTORY, Request, Specification};
+use crate::supervise::control::{self, Answer, Request, Specification};
 
 /// pid 1 may wait for memory first, for CAC_RELOAD_GRACE, and gives a reload a minute.
 const PID_1_TIME: Duration = Duration::from_secs(65);
@@ -78,13 +77,13 @@ pub fn reload() -> Result<Reloaded, StartError> {
     plan.warnings.iter().for_each(Fault::warn);
     let record = RunRecord::read(Path::new("/")).map_err(|cause| {
         let hint = "reload in the container of a site that has started";
-        StartError::Refused(vec![Fault::new("reading", Path::new(crate::plan::RUN_RECORD), cause, hint)])
+        StartError::Refused(vec![Fault::new("reading", Path::new(RUN_RECORD), cause, hint)])
     })?;
     let specification = specification(&plan, &record)?;
     start::check_ids(&privileged, &plan)?;
 
     let files = Files::write(&privileged, &plan, lsphp, &record)?;
-    let mut stream = UnixStream::connect(effects::CONTROL_SOCKET).map_err(unreachable)?;
+    let mut stream = UnixStream::connect(CONTROL_SOCKET).map_err(unreachable)?;
     prove(&mut stream, specification).inspect_err(|_| files.discard())?;
     files.publish()?;
     let answer = ask(&mut stream, &Request::Replace, None)?;
@@ -165,7 +164,7 @@ impl Files {
         let json = run
             .to_json()
             .map_err(|cause| EffectError::failed("writing", Path::new("run.json"), cause, "report it"))?;
-        let places = [(ini.to_owned(), text.into_bytes()), (crate::plan::RUN_RECORD.into(), json)];
+        let places = [(ini.to_owned(), text.into_bytes()), (RUN_RECORD.into(), json)];
         effects::make_runtime_directory(privileged, Path::new(NEXT_DIRECTORY), plan.site.uid)?;
         let mut files = Self { waiting: Vec::new() };
         for (place, bytes) in places {
@@ -250,8 +249,7 @@ fn unexpected(answer: Answer) -> StartError {
 }
 
 fn unreachable(cause: io::Error) -> StartError {
-    let (path, hint) =
-        (Path::new(effects::CONTROL_SOCKET), "see the container's log, the old lsphp serves on");
+    let (path, hint) = (Path::new(CONTROL_SOCKET), "see the container's log, the old lsphp serves on");
     StartError::Reload(Fault::new("reloading over", path, cause, hint))
 }
 

@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 
 use super::{EffectError, is_no_directory, site_link, whole_file};
 use crate::fault::{Cause, Fault, Object};
+use crate::paths::CONTROL_SOCKET;
 use crate::plan::{Plan, php_scripts};
 use crate::privileges::Privileged;
 use crate::running::RunRecord;
@@ -20,9 +21,6 @@ use crate::tree::Directory;
 const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
 
 const WAY_OUT: &str = "/run must be writable: mount a tmpfs there";
-
-/// Where `cac-lsphp reload` speaks to a supervising pid 1.
-pub const CONTROL_SOCKET: &str = "/run/cac-lsphp/control.sock";
 
 /// Makes the control socket, the site's: pid 1 is the site's user, and may ask itself for a reload.
 pub fn open_control_socket(privileged: &Privileged, uid: Uid, gid: Gid) -> Result<UnixListener, EffectError> {

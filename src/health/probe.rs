@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::lsapi::connection::Connection;
 use crate::lsapi::response::Head;
 use crate::lsapi::{self, Body, Deadline, Receiver, Request};
-use crate::plan::{PING_SCRIPT, RUNTIME_DIRECTORY};
+use crate::paths::{PING_SCRIPT, RUNTIME_DIRECTORY};
 
 /// What the ping script prints before PHP's version.
 const GREETING: &[u8] = b"cac-lsphp ping: PHP ";

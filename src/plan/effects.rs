@@ -6,17 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 use super::php_ini::{self, IniPlan};
+use crate::paths::{ERROR_LOG, NORMALISER, PING_SCRIPT, RUN_RECORD, RUNTIME_DIRECTORY};
 use crate::settings::Options;
 use crate::settings::identity::{Gid, Site, Uid, User};
-
-/// The directory of everything that is made anew at each start.
-pub const RUNTIME_DIRECTORY: &str = "/run/cac-lsphp";
-
-/// What `healthcheck` and operators read: pid, version, start time, plan.
-pub const RUN_RECORD: &str = "/run/cac-lsphp/run.json";
-
-/// What `healthcheck --deep` asks lsphp for.
-pub const PING_SCRIPT: &str = "/run/cac-lsphp/cac-lsphp-ping.php";
 
 /// Directories below the home, each after its parent.
 pub const SITE_DIRECTORIES: [&str; 3] = ["public_html", "logs", "logs/php-fpm"];
@@ -134,7 +126,7 @@ fn root_effects(site: &Site, options: &Options, ini: &IniPlan) -> Vec<RootEffect
         .filter(|_| options.site_link)
         .map(|domain| Path::new("/mnt/users").join(site.user.as_str()).join(domain.as_str()));
     effects.extend(link.clone().map(|link| RootEffect::LinkSite { link, target: home.clone() }));
-    effects.push(RootEffect::WriteNormaliser { path: php_ini::NORMALISER.into(), link, home });
+    effects.push(RootEffect::WriteNormaliser { path: NORMALISER.into(), link, home });
     effects
 }
 
@@ -144,7 +136,7 @@ fn site_user_effects(site: &Site) -> Vec<SiteUserEffect> {
         .iter()
         .map(|below| SiteUserEffect::MakeDirectory { path: home.join(below) })
         .collect();
-    effects.push(SiteUserEffect::MakeErrorLog { path: home.join("logs/php-fpm/error.log") });
+    effects.push(SiteUserEffect::MakeErrorLog { path: home.join(ERROR_LOG) });
     effects.push(SiteUserEffect::LookAtUserIni { path: home.join("public_html/.user.ini") });
     effects
 }

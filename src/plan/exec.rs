@@ -5,8 +5,9 @@ use std::ffi::{OsStr, OsString};
 
 use serde::{Serialize, Serializer};
 
-use super::{AddressSpace, WorkersPlan, php_ini};
+use super::{AddressSpace, WorkersPlan};
 use crate::lsphp::Lsphp;
+use crate::paths::INI_DIRECTORY;
 use crate::settings::Options;
 use crate::settings::environment::Environment;
 use crate::settings::identity::Site;
@@ -123,9 +124,9 @@ fn variables(
 fn scan_dir(inherited: Option<&OsStr>) -> OsString {
     let mut dirs = inherited.unwrap_or_default().to_owned();
     let ends_with_ours = dirs.as_encoded_bytes().split(|byte| *byte == b':').next_back();
-    if ends_with_ours != Some(php_ini::DIRECTORY.as_bytes()) {
+    if ends_with_ours != Some(INI_DIRECTORY.as_bytes()) {
         dirs.push(":");
-        dirs.push(php_ini::DIRECTORY);
+        dirs.push(INI_DIRECTORY);
     }
     dirs
 }

@@ -4,17 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::paths::{ERROR_LOG, INI_DIRECTORY, NORMALISER};
 use crate::settings::Options;
 use crate::settings::identity::Site;
 
-/// The directory that PHP scans last.
-pub const DIRECTORY: &str = "/run/cac-lsphp/php.d";
-
-/// The file's name in [`DIRECTORY`].
+/// The file's name in [`INI_DIRECTORY`].
 pub const FILE: &str = "90-cac-lsphp.ini";
-
-/// The prepended script that gives PHP canonical paths.
-pub const NORMALISER: &str = "/run/cac-lsphp/cac-lsphp-normalize.php";
 
 /// The script that compiles it when PHP starts.
 pub const PRELOAD: &str = "/run/cac-lsphp/cac-lsphp-preload.php";
@@ -30,7 +25,7 @@ pub struct IniPlan {
 }
 
 pub fn decide(site: &Site, options: &Options) -> IniPlan {
-    let error_log = format!("{}/logs/php-fpm/error.log", site.home().display());
+    let error_log = site.home().join(ERROR_LOG).display().to_string();
     let mut directives: BTreeMap<String, String> = [
         ("opcache.enable", "1".to_owned()),
         ("opcache.enable_cli", "0".to_owned()),
@@ -51,7 +46,7 @@ pub fn decide(site: &Site, options: &Options) -> IniPlan {
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
-    IniPlan { path: format!("{DIRECTORY}/{FILE}"), directives }
+    IniPlan { path: format!("{INI_DIRECTORY}/{FILE}"), directives }
 }
 
 impl IniPlan {

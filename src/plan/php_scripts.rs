@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::php_ini::NORMALISER;
+use crate::paths::NORMALISER;
 
 /// What `healthcheck --deep` asks for.
 pub const PING: &str = include_str!("../../ini/cac-lsphp-ping.php");

@@ -11,7 +11,8 @@ use super::process_stat::ProcessStat;
 use crate::address::Address;
 use crate::cgroup::EventFiles;
 use crate::kernel_file;
-use crate::plan::{FrontEndPlan, ListenerPlan, Plan, RUN_RECORD, SitePlan, SupervisionPlan};
+use crate::paths::RUN_RECORD;
+use crate::plan::{FrontEndPlan, ListenerPlan, Plan, SitePlan, SupervisionPlan};
 
 /// More than any record has: it names the variables that are passed on, and the kernel takes 2 MiB
 /// of them at most.

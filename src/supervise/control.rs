@@ -17,10 +17,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::pool::{Patience, Size};
+use crate::paths::NEXT_DIRECTORY;
 use crate::plan::{AddressSpace, Plan};
-
-/// Where the files of a plan wait until its lsphp is proven: PHP reads what is here last.
-pub const NEXT_DIRECTORY: &str = "/run/cac-lsphp/next";
 
 /// A specification holds the whole environment, which the kernel lets be 2 MiB, as numbers in JSON.
 const LONGEST_SPECIFICATION: usize = 16 << 20;
