@@ -23,14 +23,19 @@ def begin_request(script, root):
 def body_of(address, script, root, timeout):
     """What PHP answers; an OSError if there is no answer."""
     with socket.create_connection(address, timeout) as connection:
-        connection.sendall(begin_request(script, root))
-        with connection.makefile('rb') as answer:
-            body = b''
-            while len(head := answer.read(8)) == 8:
-                _, kind, _, length = struct.unpack('<2sBBi', head)
-                payload = answer.read(length - 8)
-                if kind == RESP_STREAM:
-                    body += payload
-                elif kind == RESP_END:
-                    return body
+        return ask(connection, script, root)
+
+
+def ask(connection, script, root):
+    """The same over a connection that is open."""
+    connection.sendall(begin_request(script, root))
+    with connection.makefile('rb') as answer:
+        body = b''
+        while len(head := answer.read(8)) == 8:
+            _, kind, _, length = struct.unpack('<2sBBi', head)
+            payload = answer.read(length - 8)
+            if kind == RESP_STREAM:
+                body += payload
+            elif kind == RESP_END:
+                return body
     raise ConnectionError('lsphp closed the connection within its answer')
