@@ -1,5 +1,6 @@
 //! The command line: one clap definition, one file a command.
 
+mod doctor;
 mod exec;
 mod generate;
 mod healthcheck;
@@ -36,6 +37,8 @@ enum Command {
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Tell what every worker does and needs, without disturbing it
     Status(status::StatusArgs),
+    /// Find what is wrong with the site, each with what mends it
+    Doctor(doctor::DoctorArgs),
     /// Send one LSAPI request and show the answer as curl would
     Request(request::RequestArgs),
     /// Have a new lsphp take over, planned anew, without losing a request (with CAC_SUPERVISE=1)
@@ -84,6 +87,7 @@ fn dispatch(arguments: Vec<OsString>) -> Exit {
         Some(Command::Plan(arguments)) => plan::run(&arguments),
         Some(Command::Healthcheck(arguments)) => healthcheck::run(&arguments),
         Some(Command::Status(arguments)) => status::run(&arguments),
+        Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Request(arguments)) => request::run(&arguments),
         Some(Command::Reload) => reload::run(),
         Some(Command::Exec(arguments)) => exec::run(&arguments),

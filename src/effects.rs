@@ -3,6 +3,8 @@
 pub mod accounts;
 pub use self::runtime::{make_directory as make_runtime_directory, open_control_socket, write as write_file};
 
+pub use self::site_user::look_at_user_ini;
+
 mod home;
 mod runtime;
 mod site_link;

@@ -44,7 +44,7 @@ impl Exit {
         match self {
             Self::Success => "done",
             Self::Unhealthy => {
-                "healthcheck: the site is not healthy, or the check itself failed; status: lsphp does not run"
+                "healthcheck: the site is not healthy, or the check itself failed; status: lsphp does not run; doctor: something was found"
             }
             Self::Usage => "the command line is wrong",
             Self::Internal => "an internal error: please report it",

@@ -32,6 +32,7 @@ pub mod address;
 pub mod cgroup;
 pub mod cli;
 pub mod clients;
+pub(crate) mod doctor;
 pub mod effects;
 pub mod exit;
 pub mod fault;

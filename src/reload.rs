@@ -33,14 +33,14 @@ const PROOF_TIME: Duration = Duration::from_secs(20);
 
 /// The part of the plan that a reload compares.
 #[derive(Debug, Deserialize)]
-struct OldPlan {
+pub struct OldPlan {
     site: SitePlan,
     front_end: FrontEndPlan,
     listener: ListenerPlan,
     memory: MemoryPlan,
     opcache: OpcachePlan,
     ini: IniPlan,
-    supervision: Option<SupervisionPlan>,
+    pub supervision: Option<SupervisionPlan>,
 }
 
 /// What changed, and with how many workers the new lsphp serves.
@@ -257,7 +257,7 @@ fn fault(cause: impl Into<Cause>, hint: &'static str) -> Fault {
     Fault::new("reloading", Object::Nothing, cause, hint)
 }
 
-fn changes(before: &OldPlan, after: &Plan) -> Vec<String> {
+pub fn changes(before: &OldPlan, after: &Plan) -> Vec<String> {
     let mut changes = Vec::new();
     let mut compare = |what: &str, before: u64, after: u64| {
         if before != after {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use self::estimate::{Estimate, Peaks};
 use crate::cgroup;
 use crate::health::{self, Reason};
+use crate::plan::php_ini::IniPlan;
 use crate::plan::{FrontEndPlan, MemoryPlan, OpcachePlan, SitePlan, SupervisionPlan, WorkersPlan};
 use crate::privileges::{DropError, Privileged, Target};
 use crate::running::connections::Connections;
@@ -33,6 +34,7 @@ pub struct StatusPlan {
     pub memory: MemoryPlan,
     pub workers: WorkersPlan,
     pub opcache: OpcachePlan,
+    pub ini: IniPlan,
     pub front_end: FrontEndPlan,
     pub supervision: Option<SupervisionPlan>,
 }
@@ -267,4 +269,4 @@ fn word<S: Serializer>(doing: &Option<Doing>, serializer: S) -> Result<S::Ok, S:
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,7 +7,7 @@ use crate::status::text::Table;
 const MIB: u64 = 1 << 20;
 
 /// A worker that runs `script`.
-pub(super) fn busy(pid: u32, script: &str) -> Row {
+pub(crate) fn busy(pid: u32, script: &str) -> Row {
     Row {
         pid,
         state: "busy",
@@ -23,7 +23,7 @@ pub(super) fn busy(pid: u32, script: &str) -> Row {
 }
 
 /// alice's site with a busy worker and an idle one.
-pub(super) fn example() -> Status {
+pub(crate) fn example() -> Status {
     let estimate = Estimate {
         setting_mib: 130,
         samples: 5,

@@ -1,10 +1,11 @@
-//! `status` in real containers, in both forms. `scripts/test --test status` prepares what they need.
+//! `status` and `doctor` in real containers, in both forms. `scripts/test --test status` prepares what they need.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod busy;
 mod cost;
+mod doctor;
 mod formats;
 mod hostile;
 mod memory;
