@@ -3,9 +3,11 @@
 //! pid 1 belongs to the site. Nothing that root does here depends on what it says or has in memory: the plan comes
 //! from this process's own environment, the site file and the kernel; who the site is, from root's run record.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +33,9 @@ const PID_1_TIME: Duration = Duration::from_secs(65);
 /// How long the new lsphp has for its first page.
 const PROOF_TIME: Duration = Duration::from_secs(20);
 
+/// How long pid 1 has to say that the new lsphp has ended, when that does not answer.
+const OBITUARY_TIME: Duration = Duration::from_secs(1);
+
 /// The part of the plan that a reload compares.
 #[derive(Debug, Deserialize)]
 pub struct OldPlan {
@@ -47,6 +52,8 @@ pub struct OldPlan {
 #[derive(Debug)]
 pub struct Reloaded {
     workers: u32,
+    /// What the plan has, and what memory allows once the old workers are gone.
+    planned: u32,
     overcommitted_mib: u64,
     changes: Vec<String>,
 }
@@ -55,6 +62,9 @@ pub struct Reloaded {
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "reloaded: {} workers serve", self.workers)?;
+        if self.workers != self.planned {
+            write!(f, ", {} when the old ones are gone", self.planned)?;
+        }
         match self.changes.as_slice() {
             [] => write!(f, "; the plan is as it was")?,
             changes => write!(f, "; {}", changes.join(", "))?,
@@ -75,10 +85,10 @@ pub fn reload() -> Result<Reloaded, StartError> {
     let (privileged, plan) = start::begin()?;
     let lsphp = start::usable(&plan)?;
     plan.warnings.iter().for_each(Fault::warn);
-    let record = RunRecord::read(Path::new("/")).map_err(|cause| {
-        let hint = "reload in the container of a site that has started";
-        StartError::Refused(vec![Fault::new("reading", Path::new(RUN_RECORD), cause, hint)])
-    })?;
+    if privileged.is_root() {
+        refuse_a_sites_directory(&plan)?;
+    }
+    let record = RunRecord::read(Path::new("/")).map_err(unreadable)?;
     let specification = specification(&plan, &record)?;
     start::check_ids(&privileged, &plan)?;
 
@@ -89,10 +99,23 @@ pub fn reload() -> Result<Reloaded, StartError> {
     let answer = ask(&mut stream, &Request::Replace, None)?;
     match answer {
         Answer::Serving { workers, overcommitted_mib } => {
-            Ok(Reloaded { workers, overcommitted_mib, changes: changes(&record.plan, &plan) })
+            let (planned, changes) = (plan.front_end.max_conns, changes(&record.plan, &plan));
+            Ok(Reloaded { workers, planned, overcommitted_mib, changes })
         }
         other => Err(unexpected(other)),
     }
+}
+
+/// Root neither writes to nor believes what the site's user made, as it does in a start without root.
+fn refuse_a_sites_directory(plan: &Plan) -> Result<(), StartError> {
+    let status = std::fs::symlink_metadata(RUNTIME_DIRECTORY).map_err(unreadable)?;
+    if status.uid() == 0 {
+        return Ok(());
+    }
+    let cause = format!("it belongs to uid {}, as the site was started without root", status.uid());
+    let hint = format!("reload as the site too, with --user {}:{}", plan.site.uid, plan.site.gid);
+    let directory = Path::new(RUNTIME_DIRECTORY);
+    Err(StartError::Refused(vec![Fault::new("reloading in", directory, cause, hint)]))
 }
 
 /// What pid 1 is to start, if this is the site that runs and only what can change has changed.
@@ -224,9 +247,13 @@ fn prove_on(
     }
     drop(listener);
     let answer = probe::ask(&Address::Unix(path.to_owned()), Deadline::after(PROOF_TIME));
-    answer.map(drop).map_err(|reason| {
-        let (operation, cause) = ("proving the new lsphp", reason.to_string());
-        StartError::Reload(Fault::new(operation, Object::Nothing, cause, "the old one serves on"))
+    answer.map(drop).map_err(|reason| match control::receive_answer(stream, OBITUARY_TIME) {
+        // That it has ended says more than that it did not answer.
+        Ok(refused @ Answer::Refused(_)) => unexpected(refused),
+        _ => {
+            let (operation, cause) = ("proving the new lsphp", reason.to_string());
+            StartError::Reload(Fault::new(operation, Object::Nothing, cause, "the old one serves on"))
+        }
     })
 }
 
@@ -253,9 +280,17 @@ fn unreachable(cause: io::Error) -> StartError {
     StartError::Reload(Fault::new("reloading over", path, cause, hint))
 }
 
+fn unreadable(cause: io::Error) -> StartError {
+    let hint = "reload in the container of a site that has started";
+    StartError::Refused(vec![Fault::new("reading", Path::new(RUN_RECORD), cause, hint)])
+}
+
 fn fault(cause: impl Into<Cause>, hint: &'static str) -> Fault {
     Fault::new("reloading", Object::Nothing, cause, hint)
 }
+
+/// Directives that are compared as numbers of the plan.
+const COMPARED: [&str; 2] = ["opcache.memory_consumption", "opcache.max_accelerated_files"];
 
 pub fn changes(before: &OldPlan, after: &Plan) -> Vec<String> {
     let mut changes = Vec::new();
@@ -268,17 +303,11 @@ pub fn changes(before: &OldPlan, after: &Plan) -> Vec<String> {
     compare("memory budget in MiB", before.memory.budget_mib, after.memory.budget_mib);
     compare("opcache in MiB", before.opcache.memory_mib.into(), after.opcache.memory_mib.into());
     compare("opcache files", before.opcache.max_files.into(), after.opcache.max_files.into());
-    for name in before
-        .ini
-        .directives
-        .keys()
-        .chain(after.ini.directives.keys())
-        .collect::<std::collections::BTreeSet<_>>()
-    {
-        if before.ini.directives.get(name) != after.ini.directives.get(name) && !name.starts_with("opcache.m")
-        {
-            changes.push(format!("{name} changed"));
-        }
-    }
+    let (before, after) = (&before.ini.directives, &after.ini.directives);
+    let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let others = names.into_iter().filter(|name| !COMPARED.contains(&name.as_str()));
+    changes.extend(
+        others.filter(|name| before.get(*name) != after.get(*name)).map(|name| format!("{name} changed")),
+    );
     changes
 }

@@ -5,9 +5,12 @@
 //! reload as pid 1 sees it, [`control`] what it and `cac-lsphp reload` say to each other.
 
 pub mod control;
+mod ends;
 mod generations;
 mod memory_watch;
 pub mod name;
+mod output;
+mod own_reload;
 mod pid1;
 pub mod pool;
 mod processes;

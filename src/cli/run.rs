@@ -10,6 +10,7 @@ pub fn run() -> Exit {
         Ok(Ending::Stopped | Ending::Cut) => Exit::Success,
         // lsphp's own code, as if it were pid 1 itself.
         Ok(Ending::Failed(code)) => std::process::exit(code.into()),
+        Ok(Ending::NoListener) => Exit::System,
         Err(error) => {
             error.report();
             error.exit()

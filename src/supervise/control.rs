@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pool::{Patience, Size};
 use crate::paths::NEXT_DIRECTORY;
-use crate::plan::{AddressSpace, Plan};
+use crate::plan::{AddressSpace, Plan, SupervisionPlan};
 
 /// A specification holds the whole environment, which the kernel lets be 2 MiB, as numbers in JSON.
 const LONGEST_SPECIFICATION: usize = 16 << 20;
@@ -33,9 +33,8 @@ pub struct Specification {
     pub environment: Vec<(OsString, OsString)>,
     pub address_space: AddressSpace,
     pub size: Size,
-    pub patience: Patience,
-    /// `CAC_WATCH_MEMORY`.
-    pub watch: Option<Duration>,
+    /// In whole seconds, so that no number that comes in is too large to reckon with.
+    pub supervision: SupervisionPlan,
 }
 
 /// What `reload` says.
@@ -156,23 +155,32 @@ impl Specification {
             address_space: plan.exec.address_space,
             size: Size {
                 workers: plan.front_end.max_conns,
-                fixed_mib: crate::sizing::fixed_mib(plan.opcache.memory_mib),
-                estimate_mib: plan.workers.estimate_mib.into(),
+                fixed_mib: u32::try_from(crate::sizing::fixed_mib(plan.opcache.memory_mib))
+                    .unwrap_or(u32::MAX),
+                estimate_mib: plan.workers.estimate_mib,
                 budget_mib: plan
                     .memory
                     .limit_mib
                     .map_or(plan.memory.budget_mib, |limit| limit.min(plan.memory.budget_mib)),
             },
-            patience: Patience {
-                grace: Duration::from_secs(supervision.reload_grace_s.into()),
-                stop: Duration::from_secs(supervision.stop_timeout_s.into()),
-            },
-            watch: supervision.watch_memory_s.map(|seconds| Duration::from_secs(seconds.into())),
+            supervision,
         })
     }
 }
 
 impl Specification {
+    pub fn patience(&self) -> Patience {
+        Patience {
+            grace: Duration::from_secs(self.supervision.reload_grace_s.into()),
+            stop: Duration::from_secs(self.supervision.stop_timeout_s.into()),
+        }
+    }
+
+    /// Time between looks at the memory limit.
+    pub fn watch(&self) -> Option<Duration> {
+        self.supervision.watch_memory_s.map(|seconds| Duration::from_secs(seconds.max(1).into()))
+    }
+
     /// The environment for `workers` of them, where memory does not allow for all.
     pub fn sized(&self, workers: u32) -> Vec<(OsString, OsString)> {
         if workers == self.size.workers {
@@ -217,8 +225,7 @@ mod tests {
             ],
             address_space: AddressSpace { soft_mib: Some(1024), hard_mib: None },
             size: Size { workers: 7, fixed_mib: 80, estimate_mib: 130, budget_mib: 1024 },
-            patience: Patience { grace: Duration::from_secs(2), stop: Duration::from_secs(8) },
-            watch: None,
+            supervision: SupervisionPlan { stop_timeout_s: 8, reload_grace_s: 2, watch_memory_s: None },
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -26,6 +27,8 @@ struct Generation {
     listener: Option<Member>,
     /// Until it has ended.
     lsphp: Option<Pid>,
+    /// The file that it was started from: a reload may change it.
+    executed: PathBuf,
     /// Workers whose parent has ended, so that they are children of pid 1.
     orphans: BTreeSet<Pid>,
     empty_since: Option<Duration>,
@@ -70,6 +73,7 @@ impl<'a> Generations<'a> {
         let pid =
             spawn(self.site_user, with, &environment, listener.as_fd().try_clone_to_owned(), &self.stderr)?;
         generation.lsphp = Some(pid);
+        generation.executed.clone_from(&with.lsphp);
         Ok(())
     }
 
@@ -106,10 +110,10 @@ impl<'a> Generations<'a> {
     }
 
     /// The workers that the end of its lsphp has left to pid 1.
-    pub fn adopt(&mut self, id: Id, lsphp: &std::path::Path, most: usize) {
+    pub fn adopt(&mut self, id: Id) {
         let known: BTreeSet<Pid> = self.all.values().flat_map(Generation::processes).collect();
-        let orphans = processes::children(Pid::this(), lsphp, most);
         if let Some(generation) = self.all.get_mut(&id) {
+            let orphans = processes::children(Pid::this(), &generation.executed);
             generation.orphans.extend(orphans.into_iter().filter(|pid| !known.contains(pid)));
         }
     }
@@ -123,9 +127,9 @@ impl<'a> Generations<'a> {
     }
 
     /// Workers that are there now, whoever their parent is.
-    pub fn workers(&self, id: Id, lsphp: &std::path::Path, most: usize) -> Vec<Pid> {
+    pub fn workers(&self, id: Id) -> Vec<Pid> {
         let Some(generation) = self.all.get(&id) else { return Vec::new() };
-        let children = generation.lsphp.map(|parent| processes::children(parent, lsphp, most));
+        let children = generation.lsphp.map(|parent| processes::children(parent, &generation.executed));
         children.into_iter().flatten().chain(generation.orphans.iter().copied()).collect()
     }
 
@@ -142,9 +146,9 @@ impl<'a> Generations<'a> {
     }
 
     /// Ends every process that is left, at once.
-    pub fn kill(&self, lsphp: &std::path::Path, most: usize) {
+    pub fn kill(&self) {
         for (id, generation) in &self.all {
-            let workers = self.workers(*id, lsphp, most);
+            let workers = self.workers(*id);
             for pid in generation.lsphp.into_iter().chain(workers) {
                 let _ = kill(pid, Signal::SIGKILL);
             }

@@ -21,6 +21,18 @@ impl MemoryWatch {
         Self { every, next: every.unwrap_or_default(), limit }
     }
 
+    /// Looks as often as this from now on; what is known stays, so that no change is overlooked.
+    pub fn set(&mut self, every: Option<Duration>, now: Duration) {
+        if self.every == every {
+            return;
+        }
+        if self.every.is_none() {
+            self.limit = limit();
+        }
+        self.every = every;
+        self.next = now + every.unwrap_or_default();
+    }
+
     pub fn wakes_at(&self) -> Option<Duration> {
         self.every.map(|_| self.next)
     }

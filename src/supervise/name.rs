@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 
-use super::pool::{Pool, State};
+use super::pool::Pool;
 
 /// What a supervising pid 1 is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(super) fn show(pool: &Pool) {
         (false, true) => Doing::Reloading,
         (false, false) => Doing::Serving,
     };
-    let newest = pool.generations().iter().rev().find(|generation| generation.state == State::Serving);
+    let newest = pool.generations().iter().rev().find(|generation| generation.ceiling > 0);
     let workers = newest.map_or(0, |generation| generation.ceiling);
     if let Ok(name) = CString::new(format!("{}:{workers}", doing.word())) {
         let _ = nix::sys::prctl::set_name(&name); // for people and for the check; nothing depends on it

@@ -45,15 +45,28 @@ pub struct Size {
     /// Workers, extra ones included.
     pub workers: u32,
     /// Opcode cache and lsphp's parent, once for each generation.
-    pub fixed_mib: u64,
+    pub fixed_mib: u32,
     /// A worker.
-    pub estimate_mib: u64,
+    pub estimate_mib: u32,
     /// What all generations together may need.
     pub budget_mib: u64,
 }
 
+impl Size {
+    /// What so many workers need.
+    pub fn workers_mib(&self, workers: u32) -> u64 {
+        u64::from(workers) * u64::from(self.estimate_mib)
+    }
+
+    /// How many fit into the budget beside what is held; not more than are wanted.
+    fn fitting(&self, held_mib: u64) -> u32 {
+        let room = self.budget_mib.saturating_sub(held_mib + u64::from(self.fixed_mib));
+        u32::try_from(room / u64::from(self.estimate_mib.max(1))).unwrap_or(u32::MAX).min(self.workers)
+    }
+}
+
 /// The time limits that the plan names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// `CAC_RELOAD_GRACE`.
     pub grace: Duration,
@@ -70,6 +83,8 @@ pub enum Event {
     Stop,
     /// lsphp itself, the parent of the workers, has ended with this code as a shell has it.
     Died(Id, u8),
+    /// Its listener could not be opened.
+    NotOpened(Id),
     /// This many workers are there now.
     Workers(Id, u32),
     /// The queue of a draining generation is empty.
@@ -108,6 +123,8 @@ pub enum Ending {
     Cut,
     /// lsphp died too often; its last code.
     Failed(u8),
+    /// There is none for the next lsphp, and no lsphp to go on with.
+    NoListener,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,8 +165,8 @@ impl Generation {
     fn holds_mib(&self) -> u64 {
         let may_grow = self.has_parent && matches!(self.state, State::Serving | State::Draining);
         let workers = if may_grow { self.ceiling.max(self.workers) } else { self.workers };
-        let fixed = if self.has_parent || self.workers > 0 { self.size.fixed_mib } else { 0 };
-        fixed + u64::from(workers) * self.size.estimate_mib
+        let fixed = if self.has_parent || self.workers > 0 { self.size.fixed_mib.into() } else { 0 };
+        fixed + self.size.workers_mib(workers)
     }
 
     fn is_gone(&self) -> bool {
@@ -191,6 +208,11 @@ impl Pool {
         }
     }
 
+    /// For stops and replacements that begin from now on.
+    pub fn set_patience(&mut self, patience: Patience) {
+        self.patience = patience;
+    }
+
     pub fn generations(&self) -> &[Generation] {
         &self.generations
     }
@@ -228,6 +250,7 @@ impl Pool {
             Event::Replace(size) => self.replace(size, now, &mut actions),
             Event::Stop => self.stop(now, &mut actions),
             Event::Died(id, code) => self.died(id, code, now, &mut actions),
+            Event::NotOpened(id) => self.not_opened(id, &mut actions),
             Event::Workers(id, workers) => {
                 if let Some(generation) = self.find(id) {
                     generation.workers = workers;
@@ -320,6 +343,21 @@ impl Pool {
         }
     }
 
+    /// What served before goes on, as new connections still come to it; with nobody left to serve it is the end.
+    fn not_opened(&mut self, id: Id, actions: &mut Vec<Action>) {
+        self.generations.retain(|generation| generation.id != id);
+        let stopping = self.is_stopping();
+        let before = self.generations.iter_mut().rev();
+        match before.into_iter().find(|old| old.state == State::Draining && old.has_parent) {
+            Some(_) if stopping => {}
+            Some(old) => {
+                old.state = State::Serving;
+                self.size = old.size;
+            }
+            None => actions.push(Action::End(Ending::NoListener)),
+        }
+    }
+
     fn retire_draining(&mut self, now: Duration, actions: &mut Vec<Action>) {
         for generation in &mut self.generations {
             if generation.state == State::Draining {
@@ -404,8 +442,7 @@ impl Pool {
                 continue;
             }
             let size = generation.size;
-            let room = size.budget_mib.saturating_sub(held + size.fixed_mib) / size.estimate_mib.max(1);
-            let fitting = u32::try_from(room).unwrap_or(u32::MAX).min(size.workers);
+            let fitting = size.fitting(held);
             // With nothing beside it, what the plan says is what there is, overcommitted or not.
             let alone = held == 0;
             let enough = fitting == size.workers || (fitting >= least && idle_left);
@@ -413,7 +450,7 @@ impl Pool {
                 continue;
             }
             let workers = if alone { size.workers } else { fitting.max(MIN_WORKERS) };
-            let needed = held + size.fixed_mib + u64::from(workers) * size.estimate_mib;
+            let needed = held + u64::from(size.fixed_mib) + size.workers_mib(workers);
             generation.ceiling = workers;
             generation.has_parent = true;
             generation.state = if stopping { State::Draining } else { State::Serving };

@@ -6,10 +6,13 @@ use nix::unistd::Pid;
 
 use crate::running::{process, title, workers};
 
-/// Children of `parent` that are lsphp; none where there are more than `most` children at all.
-pub fn children(parent: Pid, lsphp: &Path, most: usize) -> Vec<Pid> {
+/// As many as there can be (PID_MAX_LIMIT): a site that makes thousands must not hide workers among them.
+const MOST: usize = 4 << 20;
+
+/// Children of `parent` that are lsphp.
+pub fn children(parent: Pid, lsphp: &Path) -> Vec<Pid> {
     let pid = parent.as_raw().cast_unsigned();
-    let found = workers::find(Path::new("/proc"), pid, process::comm_of(lsphp), most);
+    let found = workers::find(Path::new("/proc"), pid, process::comm_of(lsphp), MOST);
     let pids = found.ok().flatten().unwrap_or_default();
     pids.into_iter().map(|pid| Pid::from_raw(pid.cast_signed())).collect()
 }

@@ -62,7 +62,18 @@ impl Session {
     }
 
     pub fn probe_ended(&mut self, code: u8) {
-        self.end(&Answer::Refused(format!("the new lsphp ended with {code} before it was proven")));
+        self.phase = Phase::Over; // its pid may be somebody else's from now on
+        self.refuse(format!("the new lsphp ended with {code} before it was proven"));
+    }
+
+    /// What served before goes on.
+    pub fn refuse(&mut self, why: String) {
+        self.end(&Answer::Refused(why));
+    }
+
+    /// Leaves nothing behind at the end of pid 1.
+    pub fn give_up(mut self) {
+        self.refuse("the container has stopped".to_owned());
     }
 
     pub fn is_overcommitted(&mut self, by_mib: u64) {
@@ -133,7 +144,7 @@ impl Supervisor<'_> {
     fn go_on(&mut self, session: &mut Session) -> Option<Event> {
         let now = self.now();
         if now >= session.began + LONGEST {
-            session.end(&Answer::Refused("it took longer than a minute".to_owned()));
+            session.refuse("it took longer than a minute".to_owned());
         }
         let readable = session.is_readable();
         match std::mem::replace(&mut session.phase, Phase::Over) {
@@ -143,7 +154,7 @@ impl Supervisor<'_> {
                 let _ = kill(probe, Signal::SIGKILL);
                 if let Ok((Request::Replace, None)) = said {
                     session.phase = Phase::Replacing;
-                    self.specification = session.specification.clone();
+                    self.take(session.specification.clone());
                     return Some(Event::Replace(self.specification.size));
                 }
             }
@@ -158,12 +169,12 @@ impl Supervisor<'_> {
     /// Starts the lsphp to prove when memory has room for it, and when the grace is over in any case.
     fn prove(&mut self, session: &mut Session, listener: OwnedFd, now: Duration) -> Phase {
         let size = session.specification.size;
-        let held = self.held_mib();
-        if held + size.fixed_mib > size.budget_mib {
-            if now < session.began + session.specification.patience.grace {
+        let needed = self.held_mib() + u64::from(size.fixed_mib);
+        if needed > size.budget_mib {
+            if now < session.began + session.specification.patience().grace {
                 return Phase::Waiting(listener);
             }
-            let more = held + size.fixed_mib - size.budget_mib;
+            let more = needed - size.budget_mib;
             warn!("proving a new lsphp beside workers that are busy: up to {more} MiB more than the budget");
         }
         match self.generations.start_probe(&session.specification, listener) {
@@ -176,5 +187,23 @@ impl Supervisor<'_> {
                 Phase::Over
             }
         }
+    }
+
+    /// What is to count from now on.
+    fn take(&mut self, specification: Specification) {
+        self.pool.set_patience(specification.patience());
+        self.watch.set(specification.watch(), self.now());
+        self.specification = specification;
+    }
+
+    /// What every generation needs by the plan with the workers that it has now.
+    fn held_mib(&self) -> u64 {
+        let generations = self.pool.generations().iter().filter(|generation| generation.ceiling > 0);
+        let needs = generations.map(|generation| {
+            let workers = self.generations.workers(generation.id).len();
+            let workers = generation.size.workers_mib(u32::try_from(workers).unwrap_or(u32::MAX));
+            workers + u64::from(generation.size.fixed_mib)
+        });
+        needs.sum()
     }
 }

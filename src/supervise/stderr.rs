@@ -80,7 +80,7 @@ impl Stderr {
             return Vec::new();
         }
         let Meaning { is_lsphps_own, hint } = meaning(&text, oom_killed);
-        let key = if is_lsphps_own { without_numbers(&text) } else { text.clone() };
+        let key = if is_lsphps_own { sense(&text) } else { text.clone() };
         self.remembered.retain(|line| line.repeated > 0 || now < line.shown + WINDOW);
         if let Some(known) = self.remembered.iter_mut().find(|line| line.key == key) {
             known.repeated += 1;
@@ -135,10 +135,7 @@ fn meaning(text: &str, oom_killed: &mut dyn FnMut() -> bool) -> Meaning {
 }
 
 fn killed(text: &str, oom_killed: &mut dyn FnMut() -> bool) -> Option<String> {
-    let number = text.split(KILLED).nth(1)?;
-    let number: String =
-        number.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    let cause = match number.parse::<i32>().ok()? {
+    let cause = match signal(text)? {
         libc::SIGKILL if oom_killed() => {
             "the kernel killed it for lack of memory; raise the container's memory limit or LSPHP_WORKER_ESTIMATE_MB, and its request may be sent again"
         }
@@ -165,8 +162,18 @@ fn without_prefix(text: &str) -> String {
     rest.to_owned()
 }
 
-fn without_numbers(text: &str) -> String {
-    text.chars().filter(|character| !character.is_ascii_digit()).collect()
+/// What lsphp says without pids and counts, but for the signal: each has a cause of its own.
+fn sense(text: &str) -> String {
+    let words: String = text.chars().filter(|character| !character.is_ascii_digit()).collect();
+    signal(text).map_or_else(|| words.clone(), |signal| format!("{words} {signal}"))
+}
+
+/// Which signal killed the child.
+fn signal(text: &str) -> Option<i32> {
+    let number = text.split(KILLED).nth(1)?;
+    let number: String =
+        number.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    number.parse().ok()
 }
 
 /// One line on a terminal, whatever the site wrote.
@@ -268,6 +275,14 @@ mod tests {
         ] {
             assert!(killed(signal, oom).contains(words), "{signal} {oom}");
         }
+    }
+
+    #[test]
+    fn workers_that_end_in_different_ways_are_different_lines() {
+        let mut stderr = Stderr::default();
+        let killed = b"Child process with pid: 7 was killed by signal: 9, core dumped: no\nChild process with pid: 8 was killed by signal: 11, core dumped: no\nChild process with pid: 9 was killed by signal: 9, core dumped: no\n";
+        assert_eq!(stderr.take(killed, at(0), &mut || false).len(), 2);
+        assert_eq!(texts(stderr.flush(None)).len(), 1, "and one is counted");
     }
 
     #[test]

@@ -1,0 +1,100 @@
+//! Children that have ended, and the end of them all.
+
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use tracing::{error, info, warn};
+
+use super::pid1::Supervisor;
+use super::pool::{Ending, Event, Id, State};
+use super::processes;
+use crate::running::events;
+
+/// The shell's code of a process that a signal ended is this and the signal's number.
+const SIGNALLED: u8 = 128;
+
+impl Supervisor<'_> {
+    /// Every child that has ended, lsphp or an orphan of the site's.
+    pub(super) fn reap(&mut self) {
+        let mut died = Vec::new();
+        loop {
+            let (pid, code) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, u8::try_from(code).unwrap_or(u8::MAX)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, SIGNALLED | signal as u8),
+                Ok(WaitStatus::StillAlive) | Err(_) => break,
+                Ok(_) => continue,
+            };
+            if let Some(id) = self.generations.ended(pid) {
+                self.generations.adopt(id);
+                died.push((id, pid, code));
+            } else if let Some(session) = self.session.as_mut().filter(|session| session.is_probe(pid)) {
+                session.probe_ended(code);
+            } else {
+                self.own_reload.ended(pid);
+            }
+        }
+        for (id, workers) in self.generations.orphans() {
+            self.happen(Event::Workers(id, workers));
+        }
+        for (id, pid, code) in died {
+            self.tell_death(id, pid, code);
+            self.happen(Event::Died(id, code));
+        }
+    }
+
+    /// One that was asked to leave leaves without a word.
+    fn tell_death(&mut self, id: Id, pid: Pid, code: u8) {
+        let serving = self
+            .pool
+            .generations()
+            .iter()
+            .any(|generation| generation.id == id && generation.state == State::Serving);
+        if serving && !self.pool.is_stopping() {
+            let cause = if code == SIGNALLED | Signal::SIGKILL as u8 && self.oom_killed() {
+                "the kernel killed it for lack of memory; raise the container's memory limit"
+            } else {
+                "see its lines above; it is started again, and the fifth end within 60 s ends the container"
+            };
+            warn!("lsphp {pid} ended with {code}: {cause}");
+        }
+    }
+
+    /// Whether the kernel has killed something for lack of memory since the last time this was asked.
+    pub(super) fn oom_killed(&mut self) -> bool {
+        let kills = events::read(Path::new("/"), &self.event_files).oom_kills;
+        let more = kills > self.oom_kills;
+        self.oom_kills = kills;
+        more
+    }
+
+    /// What is cut is named, because the front end may send it again; nothing is left to run on.
+    pub(super) fn finish(&mut self, ending: Ending) {
+        if ending == Ending::Cut {
+            let ids: Vec<Id> = self.generations.ids().collect();
+            for id in ids {
+                for worker in self.generations.workers(id) {
+                    if let Some(script) = processes::script(worker) {
+                        warn!(
+                            "worker {worker} is cut in {script}: the front end may send its request again; raise CAC_STOP_TIMEOUT and the runtime's own"
+                        );
+                    }
+                }
+            }
+        }
+        if let Some(session) = self.session.take() {
+            session.give_up();
+        }
+        self.generations.kill();
+        self.finish_output();
+        match ending {
+            Ending::Stopped => info!("stopped: every request was answered"),
+            Ending::Cut => info!("stopped before every request was answered"),
+            Ending::Failed(code) => {
+                error!("lsphp ended too often, at last with {code}: the container ends; see the lines above");
+            }
+            Ending::NoListener => error!("no lsphp is left to serve: the container ends; see the line above"),
+        }
+    }
+}

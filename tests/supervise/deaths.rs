@@ -1,0 +1,68 @@
+//! Ends that nobody asked for: lsphp's own, and a worker's.
+
+use crate::support::{Running, docker, wait_until};
+use crate::{generations, said, supervised};
+
+fn only_generation(site: &Running) -> u32 {
+    wait_until(|| match generations(site)[..] {
+        [only] => Ok(only),
+        ref all => Err(format!("{all:?}\n{}", site.logs())),
+    })
+}
+
+#[test]
+fn lsphp_is_started_again_four_times_and_not_a_fifth() {
+    let site = supervised().start();
+    for death in 1..=4 {
+        let killed = only_generation(&site);
+        site.exec(["kill", "-9", &killed.to_string()]);
+        wait_until(|| if generations(&site).contains(&killed) { Err(site.logs()) } else { Ok(()) });
+        assert_eq!(site.get("order.php").status, 200, "after death {death}");
+    }
+    docker(["exec", &site.name, "kill", "-9", &only_generation(&site).to_string()]);
+    wait_until(|| if site.is_running() { Err(site.logs()) } else { Ok(()) });
+    assert_eq!(site.inspect("{{.State.ExitCode}}"), "137", "SIGKILL's");
+    assert_eq!(said(&site, &["ended too often"]), 1, "{}", site.logs());
+    assert_eq!(said(&site, &["WARN", "ended with 137"]), 5, "{}", site.logs());
+}
+
+/// Of a request that its worker does not survive.
+fn ask_in_vain(site: &Running, page: &str) {
+    let request = crate::support::as_front_end(page);
+    assert!(site.client().fetch(&request, None, crate::support::PATIENCE).is_err());
+}
+
+#[track_caller]
+fn assert_said_once(site: &Running, words: &[&str]) {
+    wait_until(|| if said(site, words) == 0 { Err(site.logs()) } else { Ok(()) });
+    assert_eq!(said(site, words), 1, "{}", site.logs());
+}
+
+#[test]
+fn the_end_of_a_worker_is_said_with_its_cause() {
+    let site = supervised()
+        .page("kill.php", "<?php posix_kill(getmypid(), SIGKILL); sleep(60);")
+        .page("crash.php", "<?php posix_kill(getmypid(), SIGSEGV); sleep(60);")
+        .start();
+    ask_in_vain(&site, "kill.php");
+    assert_said_once(&site, &["killed by signal: 9", "not the kernel for lack of memory"]);
+    ask_in_vain(&site, "crash.php");
+    assert_said_once(&site, &["killed by signal: 11", "PHP or an extension crashed"]);
+    assert_eq!(site.get("order.php").status, 200);
+}
+
+#[test]
+fn an_oom_kill_is_called_one() {
+    let site = supervised()
+        .options(["--memory", "256m", "--memory-swap", "256m"])
+        .env("CAC_INI_memory_limit", "-1")
+        .page("grow.php", "<?php for ($held = [];;) { $held[] = str_repeat('x', 1 << 20); }")
+        .start();
+    ask_in_vain(&site, "grow.php");
+    assert_said_once(
+        &site,
+        &["killed by signal: 9", "for lack of memory", "raise the container's memory limit"],
+    );
+    assert_eq!(said(&site, &["not the kernel"]), 0, "{}", site.logs());
+    assert_eq!(site.get("order.php").status, 200);
+}

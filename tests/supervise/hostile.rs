@@ -1,0 +1,90 @@
+//! What a site may do to its own pid 1, and what that costs it.
+
+use crate::support::{Running, UID, docker, text, wait_until};
+use crate::{generations, lines, reload, said, supervised, wait_for_name};
+
+/// A command of the site's own.
+fn as_site(site: &Running, script: &str) -> String {
+    let user = format!("{UID}:{UID}");
+    text(docker(["exec", "--user", &user, &site.name, "sh", "-c", script]))
+}
+
+/// It serves, reloads for root, and stops when it is told to.
+#[track_caller]
+fn assert_unharmed(site: &Running) {
+    assert_eq!(site.get("order.php").status, 200);
+    wait_until(|| {
+        let output = reload(site);
+        if output.status.success() { Ok(()) } else { Err(format!("{}\n{}", lines(&output), site.logs())) }
+    });
+    wait_for_name(site, "serving:7");
+    assert_eq!(site.get("order.php").status, 200);
+    text(docker(["stop", "--time", "60", &site.name]));
+    assert_eq!(site.inspect("{{.State.ExitCode}}"), "0", "{}", site.logs());
+}
+
+#[test]
+fn a_storm_of_signals_is_one_reload_a_second() {
+    let site = supervised().start();
+    as_site(&site, "i=0; while [ $i -lt 5000 ]; do kill -HUP 1; i=$((i+1)); done");
+    as_site(&site, "kill -STOP 1; kill -KILL 1; kill -USR1 1; kill -CHLD 1; kill -PIPE 1; kill -WINCH 1");
+    assert!(site.is_running(), "{}", site.logs());
+    let reloads = said(&site, &["reloaded: "]);
+    assert!((1..30).contains(&reloads), "{reloads} reloads\n{}", site.logs());
+    assert_unharmed(&site);
+}
+
+const GARBAGE: &str = r#"
+$sockets = [];
+foreach (["", "\0", "\x02\0\0\0{", "\xff\xff\xff\xff", "\x02\0\0\0{}", "\x09\0\0\0\"replace\"", "\0\0\0\1" . str_repeat("x", 100000)] as $bytes) {
+    for ($i = 0; $i < 3; $i++) {
+        $socket = stream_socket_client("unix:///run/cac-lsphp/control.sock", $code, $message, 1);
+        if (!$socket) { continue; }
+        stream_set_blocking($socket, false);
+        @fwrite($socket, $bytes);
+        $sockets[] = $socket;
+    }
+}
+sleep(2);
+"#;
+
+#[test]
+fn what_the_control_socket_does_not_understand_it_forgets() {
+    let site = supervised().start();
+    let before = generations(&site);
+    let php = ["exec", "--user", "61045:61045", &site.name, "php", "-r", GARBAGE];
+    text(docker(php));
+    assert_eq!(generations(&site), before);
+    assert_unharmed(&site);
+}
+
+/// Orphans, as many as the limit of processes allows, end up with pid 1.
+#[test]
+fn thousands_of_children_do_not_stop_it() {
+    let site = supervised().options(["--pids-limit", "4000"]).start();
+    as_site(&site, "i=0; while [ $i -lt 3000 ]; do (sleep 300 &) ; i=$((i+1)); done");
+    assert_unharmed(&site);
+}
+
+/// lsphp belongs to the site, which may stop it: the stop of the container has its deadline all the same.
+#[test]
+fn a_stopped_lsphp_does_not_outlast_the_deadline() {
+    let site = supervised().env("CAC_STOP_TIMEOUT", "1").start();
+    as_site(&site, &format!("kill -STOP {}", generations(&site)[0]));
+    text(docker(["stop", "--time", "60", &site.name]));
+    assert_eq!(site.inspect("{{.State.ExitCode}}"), "0", "{}", site.logs());
+}
+
+/// In a container that the site's user started, the run record and its directory are the site's: root stays out.
+#[test]
+fn root_follows_nothing_in_a_site_that_was_started_without_it() {
+    let user = format!("{UID}:{UID}");
+    let site = supervised().options(["--user", &user, "--tmpfs", "/run:mode=1777"]).start();
+    as_site(&site, "ln -s /etc /run/cac-lsphp/next");
+    let before = site.exec(["sh", "-c", "ls -la /etc /run/cac-lsphp"]);
+    let output = docker(["exec", "--user", "0:0", &site.name, "cac-lsphp", "reload"]);
+    let told = lines(&output);
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains(&format!("--user {user}")), "{told}");
+    assert_eq!(site.exec(["sh", "-c", "ls -la /etc /run/cac-lsphp"]), before);
+}

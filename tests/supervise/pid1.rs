@@ -1,0 +1,72 @@
+//! What pid 1 is while it supervises, and what it costs.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::support::{Running, UID, status_field, wait_until};
+use crate::{reload, supervised};
+
+fn field(site: &Running, name: &str) -> String {
+    status_field(&fs::read_to_string(site.proc("status")).unwrap(), name)
+}
+
+#[test]
+fn pid_1_is_the_sites_user_without_any_privilege() {
+    let site = supervised().start();
+    let uid = UID.to_string();
+    for (name, expected) in [
+        ("Name", "serving:7"),
+        ("Uid", &[uid.as_str(); 4].join(" ")),
+        ("Gid", &[uid.as_str(); 4].join(" ")),
+        ("Groups", &uid),
+        ("NoNewPrivs", "1"),
+        ("CapInh", "0000000000000000"),
+        ("CapPrm", "0000000000000000"),
+        ("CapEff", "0000000000000000"),
+        ("CapBnd", "0000000000000000"),
+        ("CapAmb", "0000000000000000"),
+        ("Threads", "1"),
+    ] {
+        assert_eq!(field(&site, name), expected, "{name}");
+    }
+    // Not dumpable: its own user may not look into it, so the kernel gives its files to root.
+    assert_eq!(fs::metadata(site.proc("environ")).unwrap().uid(), 0);
+    let open = |pid: &str| {
+        let command = ["exec", "--user", &uid, &site.name, "cat", &format!("/proc/{pid}/environ")];
+        crate::support::docker(command).status.success()
+    };
+    let lsphp = crate::generations(&site)[0].to_string();
+    assert!(!open("1") && open(&lsphp), "lsphp is dumpable, so that it can be told apart");
+}
+
+/// 2 MiB after a few reloads, of what is its own and its share of what others have too.
+#[test]
+fn pid_1_stays_small() {
+    let site = supervised().start();
+    for _ in 0..3 {
+        assert_eq!(reload(&site).status.code(), Some(0));
+        crate::wait_for_name(&site, "serving:7");
+    }
+    let rollup = fs::read_to_string(site.proc("smaps_rollup")).unwrap();
+    let pss: u64 = status_field(&rollup, "Pss").trim_end_matches(" kB").parse().unwrap();
+    println!("pid 1: {pss} KiB Pss");
+    assert!(pss <= 2048, "{rollup}");
+}
+
+#[test]
+fn an_idle_pid_1_is_not_woken() {
+    let site = supervised().start();
+    let switches = || field(&site, "voluntary_ctxt_switches");
+    // Once it waits, after what the start and a page have to do.
+    assert_eq!(site.get("order.php").status, 200);
+    let mut before = switches();
+    wait_until(|| {
+        sleep(Duration::from_secs(1));
+        let last = std::mem::replace(&mut before, switches());
+        if last == before { Ok(()) } else { Err(format!("{last} -> {before}")) }
+    });
+    sleep(Duration::from_secs(10));
+    assert_eq!(switches(), before);
+}

@@ -1,0 +1,110 @@
+//! `cac-lsphp reload` while visitors ask.
+
+use crate::load::{CLIENTS, MIXED, while_asked};
+use crate::support::{Running, Site, text, wait_until};
+use crate::{generations, lines, reload, said, supervised, wait_for_name};
+
+#[test]
+fn a_reload_loses_no_request() {
+    reloads_lose_no_request(5);
+}
+
+#[test]
+#[ignore = "takes minutes, and proves what five reloads do: cargo test --test supervise -- --ignored"]
+fn fifty_reloads_lose_no_request() {
+    reloads_lose_no_request(50);
+}
+
+fn reloads_lose_no_request(count: usize) {
+    let site = supervised().start();
+    let before = generations(&site);
+    let ((), tally) = while_asked(&site, CLIENTS, MIXED, || {
+        for _ in 0..count {
+            let said = text(reload(&site));
+            assert!(said.starts_with("reloaded: "), "{said}");
+        }
+    });
+    println!("{count} reloads: {} answered, {} refused", tally.answered.len(), tally.refused.len());
+    assert_eq!(tally.refused, Vec::<String>::new());
+    tally.assert_each_once(&site);
+    wait_for_name(&site, "serving:7");
+    let after = wait_until(|| match generations(&site) {
+        all if all.len() == 1 => Ok(all),
+        all => Err(format!("{all:?}")),
+    });
+    assert_ne!(before, after);
+    assert_eq!(said(&site, &["lsphp", "killed by signal"]), 0, "{}", site.logs());
+}
+
+/// Each client goes away in the middle of its request, and others take its place.
+#[test]
+fn clients_that_hang_up_make_no_difference_to_others() {
+    let site = supervised().start();
+    let ((), tally) = while_asked(&site, 14, &[0, 20, 300], || {
+        for _ in 0..3 {
+            for _ in 0..20 {
+                hang_up(&site);
+            }
+            text(reload(&site));
+        }
+    });
+    assert_eq!((tally.failed, tally.refused), (vec![], vec![]));
+    wait_for_name(&site, "serving:7");
+}
+
+fn hang_up(site: &Running) {
+    use std::io::Write;
+    let mut packet = Vec::new();
+    crate::load::request("hung-up", 20, false).encode(None, &mut packet).unwrap();
+    let mut stream = std::net::TcpStream::connect(site.address().to_string()).unwrap();
+    stream.write_all(&packet).unwrap();
+}
+
+/// What the plan says now is what serves then: the site file, and the environment of who reloads.
+#[test]
+fn what_changed_is_what_serves() {
+    let ini = "<?php echo json_encode([ini_get('opcache.memory_consumption'), ini_get('precision'), getenv('COLOUR')]);";
+    let site = supervised().page("ini.php", ini).start();
+    assert_eq!(site.json("ini.php"), serde_json::json!(["64", "14", false]));
+    site.exec([
+        "sh",
+        "-c",
+        "mkdir -p /etc/cac-lsphp && printf 'OPCACHE_MEMORY_MB = 96\\nCAC_INI_precision = 9\\n' >/etc/cac-lsphp/site.ini",
+    ]);
+    let output = crate::reload_with(&site, &["-e", "COLOUR=red"]);
+    let told = lines(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    for change in ["workers 7 -> 6", "opcache in MiB 64 -> 96", "precision changed"] {
+        assert!(told.contains(change), "no {change} in {told}");
+    }
+    assert_eq!(site.json("ini.php"), serde_json::json!(["96", "9", "red"]));
+    let record = site.exec(["cat", "/run/cac-lsphp/run.json"]);
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    assert_eq!((&record["pid"], &record["plan"]["front_end"]["max_conns"]), (&1.into(), &6.into()));
+    assert_eq!(text(reload_again(&site)).trim(), "reloaded: 7 workers serve; workers 6 -> 7");
+}
+
+/// Without what the site file said.
+fn reload_again(site: &Running) -> std::process::Output {
+    site.exec(["sh", "-c", "printf 'OPCACHE_MEMORY_MB = 96\\nCAC_INI_precision = 9\\nLSPHP_WORKER_ESTIMATE_MB = 120\\n' >/etc/cac-lsphp/site.ini"]);
+    reload(site)
+}
+
+/// Where nothing is root, pid 1 plans anew by itself.
+#[test]
+fn sighup_reloads_a_site_that_was_started_as_its_user() {
+    let user = format!("{0}:{0}", crate::support::UID);
+    let site = as_its_user(supervised(), &user).start();
+    let before = generations(&site);
+    site.exec(["sh", "-c", "echo 'LSPHP_WORKER_ESTIMATE_MB = 300' >/run/site.ini && kill -HUP 1"]);
+    wait_for_name(&site, "serving:3");
+    assert_ne!(generations(&site), before);
+    assert_eq!(site.get("order.php").status, 200);
+    assert_eq!(said(&site, &["reloaded: 3 workers serve; workers 7 -> 3"]), 1, "{}", site.logs());
+}
+
+fn as_its_user(site: Site, user: &str) -> Site {
+    site.options(["--user", user, "--tmpfs", "/run:mode=1777", "--cap-drop", "ALL"])
+        .env("CAC_SITE_FILE", "/run/site.ini")
+        .file("logs/php-fpm/error.log", "")
+}

@@ -1,0 +1,96 @@
+//! `docker stop` while visitors ask.
+
+use std::fs;
+use std::process::Output;
+use std::thread;
+
+use crate::load::{self, CLIENTS, MIXED, while_asked};
+use crate::support::{PATIENCE, Running, docker, text, wait_until};
+use crate::{said, supervised};
+
+/// Longer than the requests of every client take on seven workers.
+const ENOUGH: &str = "40";
+
+fn signal(site: &Running, name: &str) -> Output {
+    docker(["kill", "--signal", name, &site.name])
+}
+
+fn wait_for_end(site: &Running) -> i32 {
+    wait_until(|| if site.is_running() { Err(format!("running\n{}", site.logs())) } else { Ok(()) });
+    site.inspect("{{.State.ExitCode}}").parse().unwrap()
+}
+
+#[test]
+fn a_stop_answers_whoever_waits() {
+    stops_answer_whoever_waits(2);
+}
+
+#[test]
+#[ignore = "takes minutes, and proves what two stops do: cargo test --test supervise -- --ignored"]
+fn twenty_stops_answer_whoever_waits() {
+    stops_answer_whoever_waits(20);
+}
+
+/// Whoever had a connection when the stop began is answered; whoever comes later gets none. Nothing is executed
+/// that is not answered.
+fn stops_answer_whoever_waits(count: usize) {
+    for _ in 0..count {
+        let site = supervised().env("CAC_STOP_TIMEOUT", ENOUGH).start();
+        let ((), tally) = while_asked(&site, CLIENTS, MIXED, || {
+            text(docker(["stop", "--time", "60", &site.name]));
+        });
+        println!("a stop: {} answered, {} not connected", tally.answered.len(), tally.refused.len());
+        tally.assert_each_once(&site);
+        assert_eq!(site.inspect("{{.State.ExitCode}}"), "0");
+        assert_eq!(said(&site, &["stopped: every request was answered"]), 1, "{}", site.logs());
+    }
+}
+
+#[test]
+fn an_idle_site_does_not_wait_for_the_deadline() {
+    for name in ["TERM", "INT", "QUIT"] {
+        let site = supervised().env("CAC_STOP_TIMEOUT", "86400").start();
+        assert_eq!(site.get("order.php").status, 200);
+        text(signal(&site, name));
+        assert_eq!(wait_for_end(&site), 0, "{name}");
+    }
+}
+
+/// One client, whose page takes longer than anybody waits.
+fn while_an_endless_request_runs(stop_timeout: &str, act: impl FnOnce(&Running)) -> Running {
+    let site = supervised().env("CAC_STOP_TIMEOUT", stop_timeout).start();
+    let request = load::request("endless", 3_600_000, false);
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| site.client().fetch(&request, None, PATIENCE));
+        wait_until(|| match load::executed(&site).len() {
+            1 => Ok(()),
+            _ => Err(site.logs()),
+        });
+        act(&site);
+        assert_eq!(wait_for_end(&site), 0, "{}", site.logs());
+        assert!(asking.join().unwrap().is_err());
+    });
+    site
+}
+
+#[test]
+fn what_is_cut_at_the_deadline_is_named() {
+    let site = while_an_endless_request_runs("1", |site| {
+        text(signal(site, "TERM"));
+    });
+    assert_eq!(said(&site, &["is cut in", "order.php", "CAC_STOP_TIMEOUT"]), 1, "{}", site.logs());
+    assert_eq!(fs::read_to_string(site.home.join("orders")).unwrap(), "endless\n");
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_the_deadline() {
+    let site = while_an_endless_request_runs("86400", |site| {
+        text(signal(site, "TERM"));
+        wait_until(|| match said(site, &["stopping"]) {
+            0 => Err(site.logs()),
+            _ => Ok(()),
+        });
+        text(signal(site, "TERM"));
+    });
+    assert_eq!(said(&site, &["is cut in", "order.php"]), 1, "{}", site.logs());
+}
