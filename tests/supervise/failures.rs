@@ -61,8 +61,8 @@ fn an_lsphp_that_does_not_come_up_replaces_nothing() {
     for (change, code, words) in [
         ("mv /opt/lsphp /opt/away", 127, &["/opt/lsphp", "CAC_LSPHP"][..]),
         ("touch /opt/lsphp", 126, &["/opt/lsphp"]),
-        ("cp /bin/false /opt/lsphp", 71, &["ended with 1", "the old"]),
-        ("printf '#!/nowhere\\n' >/opt/lsphp; chmod 755 /opt/lsphp", 71, &["/opt/lsphp", "the old"]),
+        ("install -m 755 /bin/false /opt/lsphp", 71, &["ended with 1", "the old"]),
+        ("printf '#!/nowhere\\n' >/opt/lsphp", 71, &["/opt/lsphp", "the old"]),
     ] {
         site.exec(["sh", "-c", change]);
         assert_kept(&site, &before, &reload(&site), code, words);
@@ -94,7 +94,7 @@ fn without_supervision_there_is_nothing_to_reload() {
 #[test]
 fn a_reload_that_is_killed_is_as_if_it_had_not_been() {
     let site = supervised().start();
-    for hundredths in 0..12 {
+    for hundredths in [0, 1, 2, 4, 7] {
         let kill = format!("cac-lsphp reload & sleep 0.{hundredths:02}; kill -9 $!; wait; true");
         site.exec(["sh", "-c", &kill]);
     }
