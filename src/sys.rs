@@ -119,6 +119,28 @@ pub fn own_received(descriptor: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
+/// Lets go of the pages of this program's code and constants, most of which a start needs once: those that are
+/// needed again come back from the file, one minor fault for 64 KiB.
+pub fn forget_code() -> io::Result<()> {
+    unsafe extern "C" {
+        // The linker's: where the program begins, and where its code ends.
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    // SAFETY: sysconf(3) takes an integer and touches no memory.
+    let page = Errno::result(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })?;
+    let page = usize::try_from(page).map_err(io::Error::other)?;
+    let start = (&raw const __executable_start).addr();
+    let end = (&raw const etext).addr() / page * page;
+    let length = end.saturating_sub(start);
+    // SAFETY: what lies between the two is mapped from the file, read-only and private, and never written to:
+    // the kernel gives the same bytes again at the next access.
+    let result = unsafe {
+        libc::madvise((&raw const __executable_start).cast_mut().cast(), length, libc::MADV_DONTNEED)
+    };
+    Errno::result(result).map(drop).map_err(io::Error::from)
+}
+
 /// Has `in_child` run between fork and exec; its error comes back from `spawn`.
 pub fn before_exec(command: &mut Command, in_child: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
     // SAFETY: the process that supervises has one thread, so the child may do whatever its parent could:

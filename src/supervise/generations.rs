@@ -61,6 +61,10 @@ impl<'a> Generations<'a> {
         Ok(())
     }
 
+    pub fn has_listener(&self, id: Id) -> bool {
+        self.all.get(&id).is_some_and(|generation| generation.listener.is_some())
+    }
+
     pub fn park(&self) -> io::Result<()> {
         self.group.park()
     }

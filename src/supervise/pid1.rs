@@ -163,6 +163,9 @@ impl<'a> Supervisor<'a> {
     }
 
     fn spawn(&mut self, id: Id, workers: u32) -> Option<Event> {
+        if !self.generations.has_listener(id) {
+            return None; // it could not be opened, of which the machine is about to hear
+        }
         match self.generations.start(id, &self.specification, workers) {
             Ok(()) => {
                 info!("serving with {workers} workers");
@@ -191,6 +194,10 @@ impl<'a> Supervisor<'a> {
             self.session.as_ref().and_then(|session| session.wakes_at(now)),
         ];
         let timeout = due.into_iter().flatten().min().map(|due| due.saturating_sub(now));
+        if timeout.is_none() {
+            // Nothing is going on, and that is what most of the time is. Where it fails memory is all it costs.
+            let _ = crate::sys::forget_code();
+        }
         // Rounded up: a moment too early would be a turn for nothing.
         let timeout = timeout.map_or(PollTimeout::NONE, |time| {
             PollTimeout::try_from(time + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX)

@@ -2,10 +2,8 @@
 
 use std::process::Output;
 
-use crate::support::{Running, Site};
+use crate::support::{Running, Site, lsphp};
 use crate::{generations, lines, reload, reload_with, supervised};
-
-const REAL: &str = "/usr/local/lsws/lsphp82/bin/lsphp";
 
 /// The reload ends with `code` and one line with these words, and what served before serves on.
 #[track_caller]
@@ -41,7 +39,7 @@ fn a_plan_that_is_refused_changes_nothing() {
     refused(&["-e", "gid=61046"], &["gid", "61046", "61045"]);
     refused(&["-e", "domain=example.org"], &["domain", "example.org"]);
     refused(&["-e", "CAC_LISTEN=0.0.0.0:9001"], &["CAC_LISTEN", "9001"]);
-    refused(&["-e", "CAC_SUPERVISE=0"], &["CAC_SUPERVISE", "recreate"]);
+    refused(&["-e", "CAC_SUPERVISE=0", "-e", "CAC_BACKLOG=511"], &["CAC_SUPERVISE", "recreate"]);
     site.exec([
         "sh",
         "-c",
@@ -55,7 +53,7 @@ fn an_lsphp_that_does_not_come_up_replaces_nothing() {
     let site = supervised()
         .env("CAC_LSPHP", "/opt/lsphp")
         .options(["--entrypoint", "sh"])
-        .arguments(["-c", &format!("cp {REAL} /opt/lsphp && exec cac-lsphp")])
+        .arguments(["-c", &format!("cp {} /opt/lsphp && exec cac-lsphp", lsphp())])
         .start();
     let before = generations(&site);
     for (change, code, words) in [

@@ -259,6 +259,24 @@ impl Running {
         Path::new("/proc").join(self.inspect("{{.State.Pid}}")).join(file)
     }
 
+    /// PID 1 is the site's user and can do nothing more, by the kernel's word.
+    #[track_caller]
+    pub fn assert_has_no_privilege(&self) {
+        let status = fs::read_to_string(self.proc("status")).unwrap();
+        let uid = UID.to_string();
+        for (field, expected) in [
+            ("Uid", &[uid.as_str(); 4].join(" ")),
+            ("Gid", &[uid.as_str(); 4].join(" ")),
+            ("Groups", &uid),
+            ("NoNewPrivs", &"1".to_owned()),
+        ] {
+            assert_eq!(&status_field(&status, field), expected, "{field}");
+        }
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status_field(&status, set), "0000000000000000", "{set}");
+        }
+    }
+
     /// The processes of the container, PID 1 included.
     pub fn processes(&self) -> usize {
         text(docker(["top", &self.name, "-eo", "pid,comm"])).lines().skip(1).count()

@@ -150,6 +150,22 @@ fn survivors_of_a_death_are_retired_and_count() {
     assert_eq!(pool.on(Event::Workers(Id(1), 3), at(2200)), [Action::Spawn { id: Id(2), workers: 3 }]);
 }
 
+#[test]
+fn without_a_listener_for_the_next_one_the_last_one_serves_on() {
+    let mut pool = serving(7);
+    let larger = Size { workers: 15, budget_mib: 2048, ..FULL };
+    let spawned = [Action::Open(Id(2)), Action::Spawn { id: Id(2), workers: 7 }];
+    assert_eq!(pool.on(Event::Replace(larger), at(2000)), spawned);
+    assert_eq!(pool.on(Event::NotOpened(Id(2)), at(2000)), []);
+    let [only] = pool.generations() else { panic!("{pool:?}") };
+    assert_eq!((only.id, only.state, pool.is_replacing()), (Id(1), State::Serving, false));
+    assert_eq!(pool.on(Event::Replace(FULL), at(3000)), [Action::Open(Id(3))], "and another time it works");
+    // Of one that died only workers are left, who end one by one.
+    let mut pool = serving(7);
+    assert_eq!(pool.on(Event::Died(Id(1), 137), at(2000)), [Action::Open(Id(2))]);
+    assert_eq!(pool.on(Event::NotOpened(Id(2)), at(2000)), [Action::End(Ending::NoListener)]);
+}
+
 /// Kernel and lsphp as they behave: queues, workers that finish, parents that die when they are asked to.
 #[derive(Debug, Default)]
 struct World {
