@@ -74,7 +74,7 @@ const EXPECTED: [Expected; 15] = [
         source: "256 MiB from cgroup v2 memory.high of /zero",
         lost: &["512 MiB from cgroup v2 memory.max of /zero/site"],
         pids_max: None,
-        warning: Some("/sys/fs/cgroup/zero/site/memory.high: 0 is no limit"),
+        warning: Some("/sys/fs/cgroup/zero/site/memory.high: a limit of 0"),
     },
     Expected {
         scenario: "undelegated",
