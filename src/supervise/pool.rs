@@ -460,6 +460,7 @@ impl Pool {
             actions.push(Action::Spawn { id: generation.id, workers });
             if workers == size.workers {
                 actions.push(Action::Settled(generation.id));
+                self.grows_at = Duration::ZERO; // memory allowed it: the next one need not wait
             }
             return; // what it holds counts for the next one
         }

@@ -80,12 +80,23 @@ pub fn while_asked<T>(site: &Running, clients: usize, ms: &[u32], act: impl FnOn
             begun if begun > 2 * clients => Ok(()),
             begun => Err(format!("{begun} orders\n{}", site.logs())),
         });
+        // Also where it fails: nobody would end otherwise.
+        let ended = Ends(over);
         let result = act();
-        over.store(true, Ordering::Relaxed);
+        drop(ended);
         let mut all = Tally::default();
         visiting.into_iter().for_each(|client| all.add(client.join().unwrap()));
         (result, all)
     })
+}
+
+/// Says that it is over when it goes.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Places one order, every third as a POST.

@@ -54,6 +54,15 @@ fn a_busy_pool_is_replaced_by_a_small_one_that_grows_when_the_old_one_is_gone() 
     let id = Id(3);
     let full = [Action::Forget(Id(2)), Action::Spawn { id, workers: 7 }, Action::Settled(id)];
     assert_eq!(pool.on(Event::Workers(Id(2), 0), at(3500)), full);
+    // The same again at once: what could grow is not made to wait.
+    pool.on(Event::Workers(Id(3), 7), at(4000));
+    pool.on(Event::Replace(FULL), at(4000));
+    pool.on(Event::Drained(Id(3)), at(4020));
+    pool.on(Event::Died(Id(3), 0), at(4021));
+    pool.on(Event::Workers(Id(3), 4), at(4030));
+    assert_eq!(pool.on(Event::Tick, at(4080)), [Action::Spawn { id: Id(4), workers: 2 }]);
+    let gone = pool.on(Event::Workers(Id(3), 0), at(5000));
+    assert_eq!(gone, [Action::Forget(Id(3)), Action::Open(Id(5))]);
 }
 
 #[test]
