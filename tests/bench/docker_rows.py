@@ -52,7 +52,8 @@ def make_home(folder, docker, content='<?php echo "up";'):
     with open(f'{folder}/public_html/index.php', 'w') as page:
         page.write(content)
     plan = docker('run', '--rm', '-e', 'user=alice', '-e', f'uid={UID}', '--memory', '1g', docker.image, 'plan', '--format', 'json')
-    directives = {name: value for name, value in json.loads(plan)['ini']['directives'].items() if name != 'auto_prepend_file'}
+    ours = ('auto_prepend_file', 'opcache.preload')  # the normaliser, which plain lsphp has not
+    directives = {name: value for name, value in json.loads(plan)['ini']['directives'].items() if name not in ours}
     with open(f'{folder}/php.d/90.ini', 'w') as file:
         file.writelines(f"{name} = '{value}'\n" for name, value in directives.items())
     subprocess.run(['chown', '-R', f'{UID}:{UID}', folder], check=True)
