@@ -5,13 +5,13 @@ use std::path::Path;
 use crate::address::Address;
 use crate::cgroup;
 use crate::fault::Fault;
+use crate::identity::{StartedAs, User};
 use crate::kernel_file;
 use crate::lsphp::Lsphp;
 use crate::plan::{self, Inputs, Plan};
 use crate::settings::environment::Environment;
-use crate::settings::identity::User;
 use crate::settings::site_file::SiteFile;
-use crate::settings::{self, LogSettings, StartedAs, variable};
+use crate::settings::{self, LogSettings, variable};
 
 /// Gathers everything and has the plan decided: from the environment of this process and the files below `root`
 /// (`/` in production). The log's settings are there even where faults stand in the plan's way.

@@ -38,6 +38,7 @@ pub mod exit;
 pub mod fault;
 pub(crate) mod gather;
 pub(crate) mod health;
+pub mod identity;
 pub(crate) mod kernel_file;
 pub(crate) mod listener;
 pub(crate) mod logging;

@@ -12,7 +12,7 @@ pub mod unix;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use crate::settings::identity::{Gid, Uid};
+use crate::identity::{Gid, Uid};
 
 /// What lsphp gets.
 #[derive(Debug)]

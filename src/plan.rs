@@ -24,9 +24,9 @@ use self::php_ini::IniPlan;
 use crate::address::Address;
 use crate::cgroup::{EventFiles, Limits};
 use crate::fault::{Fault, Object};
+use crate::identity::{Domain, Gid, Uid, User};
 use crate::lsphp::Lsphp;
 use crate::settings::environment::Environment;
-use crate::settings::identity::{Domain, Gid, Uid, User};
 use crate::settings::{AllGiven, Options, Settings, variable};
 use crate::sizing::{self, Demand, Workers};
 

@@ -13,8 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use self::exec::{ExecError, Program, Stdin, set_umask};
 use crate::fault::{Cause, Fault, Object};
-use crate::settings::StartedAs;
-use crate::settings::identity::{Gid, Uid};
+use crate::identity::{Gid, StartedAs, Uid};
 
 /// The state before the drop. On a non-root start it holds only what the runtime gave.
 #[derive(Debug)]

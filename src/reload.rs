@@ -135,7 +135,7 @@ fn specification(plan: &Plan, record: &RunRecord<OldPlan>) -> Result<Specificati
             faults.push(fault(cause, "recreate the container to change it"));
         }
     };
-    let domain = |domain: &Option<crate::settings::identity::Domain>| {
+    let domain = |domain: &Option<crate::identity::Domain>| {
         domain.as_ref().map_or_else(|| "unset".to_owned(), ToString::to_string)
     };
     same("user", plan.site.user.to_string(), record.plan.site.user.to_string());

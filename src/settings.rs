@@ -5,7 +5,6 @@
 
 pub mod directive;
 pub mod environment;
-pub mod identity;
 mod listener;
 mod reader;
 pub mod site_file;
@@ -19,13 +18,13 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 use self::environment::Environment;
-use self::identity::{Site, User};
 pub use self::listener::{ListenerOptions, SocketMode};
 use self::reader::{Reader, Readings};
 use self::site_file::SiteFile;
 use self::variable::Variable;
 use crate::address::Address;
 use crate::fault::{Fault, Object};
+use crate::identity::{Site, StartedAs, User};
 
 /// A setting as it was given: the value, where it came from, and what it won against.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -90,20 +89,6 @@ pub struct LogSettings {
 impl Default for LogSettings {
     fn default() -> Self {
         Self { level: tracing::level_filters::LevelFilter::INFO, json: false }
-    }
-}
-
-/// The ids that the process was started with; a non-root start takes them where none are named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StartedAs {
-    pub uid: u32,
-    pub gid: u32,
-}
-
-impl StartedAs {
-    /// Effective ids: what this process may do is decided by them.
-    pub fn of_this_process() -> Self {
-        Self { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
     }
 }
 

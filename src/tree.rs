@@ -22,7 +22,7 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
 use nix::unistd::{self, UnlinkatFlags};
 
 pub use self::name::Name;
-use crate::settings::identity::{Gid, Uid};
+use crate::identity::{Gid, Uid};
 
 /// An open directory. The descriptor decides what is acted on; the path is for messages.
 #[derive(Debug)]

@@ -6,8 +6,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 
+use cac_lsphp::identity::StartedAs;
 use cac_lsphp::plan::php_ini::{IniPlan, quoted};
-use cac_lsphp::settings::{self, StartedAs};
+use cac_lsphp::settings;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use support::{docker, made, text};

@@ -9,7 +9,7 @@ use super::{Format, complain, write_out};
 use crate::doctor::{self, Finding};
 use crate::exit::Exit;
 use crate::gather;
-use crate::settings::StartedAs;
+use crate::identity::StartedAs;
 use crate::status;
 
 #[derive(Debug, Args)]

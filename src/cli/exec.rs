@@ -10,9 +10,9 @@ use nix::errno::Errno;
 use super::complain;
 use crate::exit::Exit;
 use crate::gather;
+use crate::identity::StartedAs;
 use crate::plan::Plan;
 use crate::privileges::{ExecError, Program, Stdin};
-use crate::settings::StartedAs;
 use crate::start::{self, StartError};
 
 #[derive(Debug, Args)]

@@ -7,8 +7,9 @@ use clap::Args;
 use super::{Format, complain, write_out};
 use crate::exit::Exit;
 use crate::gather;
+use crate::identity::StartedAs;
 use crate::plan::Plan;
-use crate::settings::{StartedAs, size};
+use crate::settings::size;
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {

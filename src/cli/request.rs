@@ -17,11 +17,10 @@ use clap::Args;
 use crate::address::Address;
 use crate::exit::Exit;
 use crate::gather;
+use crate::identity::{StartedAs, User};
 use crate::lsapi::request::Pair;
 use crate::lsapi::{self, Body, Deadline, Error, Request};
 use crate::running::RunRecord;
-use crate::settings::StartedAs;
-use crate::settings::identity::User;
 use crate::start::StartError;
 
 use output::Output;

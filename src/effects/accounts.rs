@@ -12,9 +12,9 @@ use nix::sys::stat::{FileStat, Mode};
 
 use super::EffectError;
 use crate::fault::Fault;
+use crate::identity::{Gid, Uid, User};
 use crate::kernel_file;
 use crate::privileges::Privileged;
-use crate::settings::identity::{Gid, Uid, User};
 use crate::tree::{Directory, Name};
 
 /// No real file comes near; a larger one is not read into memory.

@@ -8,8 +8,8 @@ use nix::unistd::AccessFlags;
 
 use super::{EffectError, is_missing, is_no_directory};
 use crate::fault::{Cause, Fault};
+use crate::identity::{Gid, Uid};
 use crate::privileges::Privileged;
-use crate::settings::identity::{Gid, Uid};
 use crate::tree::{Directory, Name};
 
 const HOME_MODE: Mode = Mode::from_bits_truncate(0o755);

@@ -11,11 +11,11 @@ use nix::sys::stat::Mode;
 
 use super::{EffectError, is_no_directory, site_link, whole_file};
 use crate::fault::{Cause, Fault, Object};
+use crate::identity::{Gid, Uid};
 use crate::paths::CONTROL_SOCKET;
 use crate::plan::{Plan, php_scripts};
 use crate::privileges::Privileged;
 use crate::running::RunRecord;
-use crate::settings::identity::{Gid, Uid};
 use crate::tree::Directory;
 
 const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);

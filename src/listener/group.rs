@@ -22,7 +22,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::{Listener, filter};
 use crate::clients::Clients;
-use crate::settings::identity::{Gid, Uid};
+use crate::identity::{Gid, Uid};
 use crate::sys;
 
 /// With 0 a kernel takes every SYN for a flood, and says so in the host's log.

@@ -14,8 +14,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connect, socket};
 
 use crate::effects::EffectError;
+use crate::identity::Uid;
 use crate::plan::SocketPlan;
-use crate::settings::identity::Uid;
 use crate::sys;
 
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -125,7 +125,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::settings::identity::Gid;
+    use crate::identity::Gid;
 
     /// In a directory of root's alone, which /tmp is not in.
     fn directory() -> tempfile::TempDir {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 use super::php_ini::{self, IniPlan};
+use crate::identity::{Gid, Site, Uid, User};
 use crate::paths::{ERROR_LOG, NORMALISER, PING_SCRIPT, RUN_RECORD, RUNTIME_DIRECTORY};
 use crate::settings::Options;
-use crate::settings::identity::{Gid, Site, Uid, User};
 
 /// Directories below the home, each after its parent.
 pub const SITE_DIRECTORIES: [&str; 3] = ["public_html", "logs", "logs/php-fpm"];

@@ -6,11 +6,11 @@ use std::ffi::{OsStr, OsString};
 use serde::{Serialize, Serializer};
 
 use super::{AddressSpace, WorkersPlan};
+use crate::identity::Site;
 use crate::lsphp::Lsphp;
 use crate::paths::INI_DIRECTORY;
 use crate::settings::Options;
 use crate::settings::environment::Environment;
-use crate::settings::identity::Site;
 
 /// Where PHP looks when the container names no PATH: Debian's default for users, sbin included.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::clients::Clients;
 use crate::fault::{Fault, Object};
+use crate::identity::{Gid, Site};
 use crate::lsphp;
-use crate::settings::identity::{Gid, Site};
 use crate::settings::{Options, SocketMode};
 
 /// The queue of a listener that cac-lsphp opens: with lsphp's own of 10 the kernel drops connects of a front

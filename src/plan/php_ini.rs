@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::identity::Site;
 use crate::paths::{ERROR_LOG, INI_DIRECTORY, NORMALISER};
 use crate::settings::Options;
-use crate::settings::identity::Site;
 
 /// The file's name in [`INI_DIRECTORY`].
 pub const FILE: &str = "90-cac-lsphp.ini";

@@ -14,7 +14,7 @@ const NOTHING_TO_NORMALISE: &str =
 /// The script that PHP runs before each of the site's, where `link` leads to `home`.
 pub fn normaliser(link: &Path, home: &Path) -> String {
     let link = link.display().to_string();
-    // Names of sites and domains need no quoting: see settings::identity.
+    // Names of sites and domains need no quoting: see identity.
     include_str!("../../ini/cac-lsphp-normalize.php")
         .replace("@LENGTH@", &(link.len() + 1).to_string())
         .replace("@LINK@", &link)

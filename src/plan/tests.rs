@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use super::{Inputs, Plan, decide};
 use crate::cgroup::{Limits, MemoryLimit, PidsLimit};
+use crate::identity::StartedAs;
 use crate::lsphp::Lsphp;
+use crate::settings;
 use crate::settings::environment::Environment;
-use crate::settings::{self, StartedAs};
 
 const SITE: [(&str, &str); 3] = [("user", "alice"), ("uid", "61045"), ("domain", "example.com")];
 

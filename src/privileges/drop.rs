@@ -5,7 +5,7 @@ use nix::unistd::{self, setgroups, setresgid, setresuid};
 use super::proof::{self, Credentials};
 use super::{DropError, Target, capabilities};
 use crate::fault::{Fault, Object};
-use crate::settings::StartedAs;
+use crate::identity::StartedAs;
 
 const NEEDS: &str = "start the container as root with the capabilities SETUID and SETGID";
 

@@ -213,7 +213,7 @@ pub(super) fn check(before: &Credentials, after: &Credentials, target: Target) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::identity::{Gid, Uid};
+    use crate::identity::{Gid, Uid};
 
     const NO_CAPABILITIES: Capabilities =
         Capabilities { inheritable: 0, permitted: 0, effective: 0, bounding: 0, ambient: 0 };

@@ -163,7 +163,7 @@ mod tests {
         let settings = crate::settings::read(
             &[("user", "alice"), ("uid", "61045"), ("domain", "*.example.com")].into_iter().collect(),
             None,
-            crate::settings::StartedAs { uid: 0, gid: 0 },
+            crate::identity::StartedAs { uid: 0, gid: 0 },
         )
         .1
         .unwrap();

@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::Gid;
 use super::reader::Reader;
 use super::{AllGiven, Given, Source, variable};
 use crate::address::Address;
 use crate::clients::Clients;
 use crate::fault::Fault;
+use crate::identity::Gid;
 
 /// What makes cac-lsphp open the listener; none of it leaves it to lsphp.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,12 +11,12 @@ use std::str::FromStr;
 use tracing::level_filters::LevelFilter;
 
 use super::environment::{Environment, is_blank};
-use super::identity::{Domain, Gid, Uid, User};
 use super::site_file::SiteFile;
 use super::variable::{self, Range, Switch, Text, Variable};
-use super::{AllGiven, Given, LogSettings, Options, Source, StartedAs, directive, size};
+use super::{AllGiven, Given, LogSettings, Options, Source, directive, size};
 use crate::address::Address;
 use crate::fault::{Cause, Fault, Object};
+use crate::identity::{Domain, Gid, StartedAs, Uid, User};
 
 /// As a place that settings come from.
 const ENVIRONMENT: &str = "the environment";

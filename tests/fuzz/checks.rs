@@ -13,16 +13,16 @@ use std::sync::LazyLock;
 use cac_lsphp::cgroup::{self, Limits};
 use cac_lsphp::effects::accounts::{self, Account};
 use cac_lsphp::fault::Fault;
+use cac_lsphp::identity::{Gid, StartedAs, Uid};
 use cac_lsphp::lsapi::response::{DecodeError, Decoder, Event};
 use cac_lsphp::lsphp::Lsphp;
 use cac_lsphp::plan::{self, Inputs, php_ini};
 use cac_lsphp::privileges::Privileged;
 use cac_lsphp::running::events;
 use cac_lsphp::running::sock_diag::{self, Message};
+use cac_lsphp::settings;
 use cac_lsphp::settings::environment::Environment;
-use cac_lsphp::settings::identity::{Gid, Uid};
 use cac_lsphp::settings::site_file::SiteFile;
-use cac_lsphp::settings::{self, StartedAs};
 use tempfile::TempDir;
 
 /// `NAME=value` with a NUL after each, as in `/proc/PID/environ`; the first byte says who starts.

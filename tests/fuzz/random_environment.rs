@@ -7,10 +7,11 @@ use std::process::{Command, Output};
 
 use cac_lsphp::cgroup::Limits;
 use cac_lsphp::fault::Fault;
+use cac_lsphp::identity::StartedAs;
 use cac_lsphp::lsphp::Lsphp;
 use cac_lsphp::plan::{self, Inputs, Plan};
 use cac_lsphp::settings::environment::Environment;
-use cac_lsphp::settings::{self, Settings, StartedAs, variable};
+use cac_lsphp::settings::{self, Settings, variable};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};

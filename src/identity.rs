@@ -1,4 +1,4 @@
-//! Who the site is: types that cannot hold root, a path or a line break.
+//! Who the site is: types that cannot hold root, a path or a line break; and who this process is.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -147,6 +147,20 @@ fn from_text<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D, fault: &str
 impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The ids that the process was started with; a non-root start takes them where none are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartedAs {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl StartedAs {
+    /// Effective ids: what this process may do is decided by them.
+    pub fn of_this_process() -> Self {
+        Self { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
     }
 }
 
