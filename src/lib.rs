@@ -29,6 +29,7 @@
 )]
 
 pub mod address;
+pub mod address_space;
 pub mod cgroup;
 pub mod cli;
 pub mod clients;

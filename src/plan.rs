@@ -2,7 +2,6 @@
 //!
 //! [`decide`] is pure. `cac-lsphp plan` prints its value and `cac-lsphp run` applies the same one.
 
-mod address_space;
 mod effects;
 mod exec;
 mod listener;
@@ -15,13 +14,13 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::address_space::AddressSpace;
 pub use self::effects::{Effects, RootEffect, SiteUserEffect};
 pub use self::exec::{ChildEnvironment, ExecPlan};
 pub use self::listener::{ListenerPlan, Opener, SocketPlan};
 pub use self::memory::MemoryPlan;
 use self::php_ini::IniPlan;
 use crate::address::Address;
+use crate::address_space::AddressSpace;
 use crate::cgroup::{EventFiles, Limits};
 use crate::fault::{Fault, Object};
 use crate::identity::{Domain, Gid, Uid, User};
@@ -133,7 +132,12 @@ pub fn decide(inputs: Inputs) -> Plan {
     let memory = memory::decide(inputs.settings, inputs.limits, inputs.suppose_mib, &mut warnings);
     let listener = listener::decide(site, options, inputs.somaxconn, &mut warnings);
     let workers = decide_workers(inputs.settings, inputs.limits, &memory, &listener, &mut warnings);
-    let address_space = address_space::decide(options, &mut warnings);
+    let address_space = AddressSpace::decide(
+        options.mem_soft_mib,
+        options.mem_hard_mib,
+        options.opcache_memory_mib,
+        &mut warnings,
+    );
     let ini = php_ini::decide(site, options);
     let environment = ChildEnvironment::decide(inputs.environment, site, options, &workers);
     let effects = Effects::decide(site, options, &ini);

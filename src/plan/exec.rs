@@ -5,7 +5,8 @@ use std::ffi::{OsStr, OsString};
 
 use serde::{Serialize, Serializer};
 
-use super::{AddressSpace, WorkersPlan};
+use super::WorkersPlan;
+use crate::address_space::AddressSpace;
 use crate::identity::Site;
 use crate::lsphp::Lsphp;
 use crate::paths::INI_DIRECTORY;

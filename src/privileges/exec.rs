@@ -16,10 +16,10 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, chdir, dup2_stdin, execve};
 
 use super::SiteUser;
+use crate::address_space::AddressSpace;
 use crate::exit::Exit;
 use crate::fault::{Fault, Object};
 use crate::listener::Listener;
-use crate::plan::AddressSpace;
 use crate::sys;
 
 /// What is executed, as whom it is already known.

@@ -17,8 +17,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::pool::{Patience, Size};
+use crate::address_space::AddressSpace;
 use crate::paths::NEXT_DIRECTORY;
-use crate::plan::{AddressSpace, Plan, SupervisionPlan};
+use crate::plan::{Plan, SupervisionPlan};
 
 /// A specification holds the whole environment, which the kernel lets be 2 MiB, as numbers in JSON.
 const LONGEST_SPECIFICATION: usize = 16 << 20;
