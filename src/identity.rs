@@ -1,26 +1,35 @@
 //! Who the site is: types that cannot hold root, a path or a line break; and who this process is.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::paths::{HOMES, SITE_LINKS};
+
 /// The site as the panel names it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
     pub user: User,
     pub uid: Uid,
     pub gid: Gid,
     /// Without a domain no link is made below `/mnt/users`.
     pub domain: Option<Domain>,
+    pub home: PathBuf,
 }
 
 impl Site {
-    /// `/home/<user>`.
-    pub fn home(&self) -> PathBuf {
-        PathBuf::from("/home").join(self.user.as_str())
+    pub fn new(user: User, uid: Uid, gid: Gid, domain: Option<Domain>) -> Self {
+        let home = user.home();
+        Self { user, uid, gid, domain, home }
+    }
+
+    /// `/mnt/users/<user>/<domain>`.
+    pub fn link(&self) -> Option<PathBuf> {
+        let domain = self.domain.as_ref()?;
+        Some(Path::new(SITE_LINKS).join(self.user.as_str()).join(domain.as_str()))
     }
 }
 
@@ -77,6 +86,11 @@ pub struct User(String);
 impl User {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// `/home/<user>`.
+    pub fn home(&self) -> PathBuf {
+        Path::new(HOMES).join(&self.0)
     }
 }
 

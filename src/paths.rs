@@ -21,5 +21,20 @@ pub const CONTROL_SOCKET: &str = "/run/cac-lsphp/control.sock";
 /// Where the files of a plan wait until its lsphp is proven: PHP reads what is here last.
 pub const NEXT_DIRECTORY: &str = "/run/cac-lsphp/next";
 
+/// Compiled when PHP starts: has the normaliser and the site's own preload script ready.
+pub const PRELOAD_SCRIPT: &str = "/run/cac-lsphp/cac-lsphp-preload.php";
+
+/// Where homes are, each with its user's name.
+pub const HOMES: &str = "/home";
+
+/// Where the front end finds sites, each by its user and domain.
+pub const SITE_LINKS: &str = "/mnt/users";
+
+/// The site's pages, below the home.
+pub const PUBLIC_HTML: &str = "public_html";
+
+/// The directories that a start wants below the home, each after its parent.
+pub const SITE_DIRECTORIES: [&str; 3] = [PUBLIC_HTML, "logs", "logs/php-fpm"];
+
 /// PHP's error log, below the home.
 pub const ERROR_LOG: &str = "logs/php-fpm/error.log";

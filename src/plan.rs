@@ -12,6 +12,8 @@ pub mod php_scripts;
 mod tests;
 mod text;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 pub use self::effects::{Effects, RootEffect, SiteUserEffect};
@@ -23,8 +25,9 @@ use crate::address::Address;
 use crate::address_space::AddressSpace;
 use crate::cgroup::{EventFiles, Limits};
 use crate::fault::{Fault, Object};
-use crate::identity::{Domain, Gid, Uid, User};
+use crate::identity::Site;
 use crate::lsphp::Lsphp;
+use crate::paths::PUBLIC_HTML;
 use crate::settings::environment::Environment;
 use crate::settings::{AllGiven, Options, Settings, variable};
 use crate::sizing::{self, Demand, Workers};
@@ -37,7 +40,7 @@ const SIZING: &str = "sizing the pool";
 pub struct Plan {
     /// What was set, by the setting's name; all else is at its default.
     pub given: AllGiven,
-    pub site: SitePlan,
+    pub site: Site,
     pub memory: MemoryPlan,
     pub workers: WorkersPlan,
     pub opcache: OpcachePlan,
@@ -52,15 +55,6 @@ pub struct Plan {
     #[serde(skip)]
     pub event_files: EventFiles,
     pub warnings: Vec<Fault>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SitePlan {
-    pub user: User,
-    pub uid: Uid,
-    pub gid: Gid,
-    pub domain: Option<Domain>,
-    pub home: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +103,7 @@ pub struct FrontEndPlan {
     pub max_conns: u32,
     pub address: Address,
     /// Where the front end finds the site's files.
-    pub document_root: Option<String>,
+    pub document_root: Option<PathBuf>,
 }
 
 /// What the plan is decided from.
@@ -140,7 +134,9 @@ pub fn decide(inputs: Inputs) -> Plan {
     );
     let ini = php_ini::decide(site, options);
     let environment = ChildEnvironment::decide(inputs.environment, site, options, &workers);
-    let effects = Effects::decide(site, options, &ini);
+    let link = site.link().filter(|_| options.site_link);
+    let document_root = link.as_ref().map(|link| link.join(PUBLIC_HTML));
+    let effects = Effects::decide(site, link, options, &ini);
     if site.domain.is_none() && options.site_link {
         let cause = "it is not set, so no link is made below /mnt/users";
         let hint = "set it, or have the front end send paths below the home";
@@ -152,15 +148,9 @@ pub fn decide(inputs: Inputs) -> Plan {
         front_end: FrontEndPlan {
             max_conns: workers.value.saturating_add(workers.extra),
             address: options.listen.clone(),
-            document_root: effects.site_link().map(|link| format!("{}/public_html", link.display())),
+            document_root,
         },
-        site: SitePlan {
-            user: site.user.clone(),
-            uid: site.uid,
-            gid: site.gid,
-            domain: site.domain.clone(),
-            home: site.home().display().to_string(),
-        },
+        site: site.clone(),
         opcache: OpcachePlan {
             memory_mib: options.opcache_memory_mib,
             memory_source: given.source(&variable::OPCACHE_MEMORY),

@@ -18,10 +18,11 @@ use crate::address::Address;
 use crate::effects::{self, EffectError};
 use crate::fault::{Cause, Fault, Object};
 use crate::health::probe;
+use crate::identity::Site;
 use crate::lsapi::Deadline;
 use crate::paths::{CONTROL_SOCKET, NEXT_DIRECTORY, RUN_RECORD, RUNTIME_DIRECTORY};
 use crate::plan::php_ini::IniPlan;
-use crate::plan::{FrontEndPlan, ListenerPlan, MemoryPlan, OpcachePlan, Plan, SitePlan, SupervisionPlan};
+use crate::plan::{FrontEndPlan, ListenerPlan, MemoryPlan, OpcachePlan, Plan, SupervisionPlan};
 use crate::privileges::Privileged;
 use crate::running::RunRecord;
 use crate::start::{self, StartError};
@@ -39,7 +40,7 @@ const OBITUARY_TIME: Duration = Duration::from_secs(1);
 /// The part of the plan that a reload compares.
 #[derive(Debug, Deserialize)]
 pub struct OldPlan {
-    site: SitePlan,
+    site: Site,
     front_end: FrontEndPlan,
     listener: ListenerPlan,
     memory: MemoryPlan,

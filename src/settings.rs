@@ -206,7 +206,7 @@ fn read_site(reader: &mut Reader, started_as: StartedAs) -> Option<Site> {
     let uid = reader.uid(started_as);
     let gid = reader.gid(started_as, uid);
     let domain = reader.domain();
-    Some(Site { user: user?, uid: uid?, gid: gid?, domain })
+    Some(Site::new(user?, uid?, gid?, domain))
 }
 
 /// Where lsphp listens, and the site's user if somebody names one: what a client of the site needs.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tracing::info;
 
@@ -96,7 +96,7 @@ pub fn start() -> Result<Ending, StartError> {
         Opened::Group(group, first) => match Specification::of(&plan) {
             None => Stdin::Listener(group.hand_over(first)),
             Some(specification) => {
-                let home = PathBuf::from(&plan.site.home);
+                let home = plan.site.home.clone();
                 let events = plan.event_files.clone();
                 let opened = supervise::Opened { group, first, control };
                 drop(plan); // pid 1 keeps what it needs
@@ -112,7 +112,7 @@ pub fn start() -> Result<Ending, StartError> {
         stdin,
         if_missing: "set CAC_LSPHP to an lsphp whose interpreter is there too",
     };
-    Err(site_user.exec(Path::new(&plan.site.home), &program).into())
+    Err(site_user.exec(&plan.site.home, &program).into())
 }
 
 /// Of the listener.

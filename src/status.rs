@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use self::estimate::{Estimate, Peaks};
 use crate::cgroup;
 use crate::health::{self, Reason};
+use crate::identity::Site;
 use crate::plan::php_ini::IniPlan;
-use crate::plan::{FrontEndPlan, MemoryPlan, OpcachePlan, SitePlan, SupervisionPlan, WorkersPlan};
+use crate::plan::{FrontEndPlan, MemoryPlan, OpcachePlan, SupervisionPlan, WorkersPlan};
 use crate::privileges::{DropError, Privileged, Target};
 use crate::running::connections::Connections;
 use crate::running::process::comm_of;
@@ -30,7 +31,7 @@ use crate::supervise::name::{self, Doing};
 /// The part of the plan that a status is held against.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct StatusPlan {
-    pub site: SitePlan,
+    pub site: Site,
     pub memory: MemoryPlan,
     pub workers: WorkersPlan,
     pub opcache: OpcachePlan,
@@ -108,7 +109,7 @@ pub struct Row {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Down {
     /// `None`: nothing was recorded.
-    pub site: Option<Box<SitePlan>>,
+    pub site: Option<Box<Site>>,
     pub reason: Reason,
 }
 
@@ -139,7 +140,7 @@ impl Serialize for Down {
 ///
 /// # Errors
 /// The drop failed.
-pub fn become_its_user(site: &SitePlan) -> Result<(), DropError> {
+pub fn become_its_user(site: &Site) -> Result<(), DropError> {
     let privileged = Privileged::take()?;
     if !privileged.is_root() {
         return Ok(());

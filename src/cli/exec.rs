@@ -58,8 +58,8 @@ fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, Star
 
 /// Where the operator stands, if that is in the home (`docker exec -w`), else the home.
 fn working_directory(plan: &Plan) -> PathBuf {
-    let home = PathBuf::from(&plan.site.home);
-    std::env::current_dir().ok().filter(|here| here.starts_with(&home)).unwrap_or(home)
+    let home = &plan.site.home;
+    std::env::current_dir().ok().filter(|here| here.starts_with(home)).unwrap_or_else(|| home.clone())
 }
 
 /// The first executable of that name in the site's PATH; the bare name, which execve then refuses,

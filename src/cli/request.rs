@@ -20,6 +20,7 @@ use crate::gather;
 use crate::identity::{StartedAs, User};
 use crate::lsapi::request::Pair;
 use crate::lsapi::{self, Body, Deadline, Error, Request};
+use crate::paths::PUBLIC_HTML;
 use crate::running::RunRecord;
 use crate::start::StartError;
 
@@ -104,8 +105,8 @@ fn fail(exit: Exit, error: &anyhow::Error) -> Exit {
 fn prepare(arguments: &RequestArgs) -> anyhow::Result<(Address, Request)> {
     let site = site();
     let user = site.as_ref().ok().and_then(|(_, user)| user.as_ref());
-    let root = arguments.root.as_deref();
-    let target = Target::parse(&arguments.target, root, user.map(|user| OsStr::new(user.as_str())));
+    let pages = user.map(|user| user.home().join(PUBLIC_HTML));
+    let target = Target::parse(&arguments.target, arguments.root.as_deref(), pages.as_deref());
     let address = match &arguments.addr {
         Some(address) => address.clone(),
         None => site?.0.ok_or_else(|| {

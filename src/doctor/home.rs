@@ -9,7 +9,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::{Finding, Symptom};
 use crate::kernel_file;
-use crate::paths::NORMALISER;
+use crate::paths::{NORMALISER, PUBLIC_HTML};
 use crate::running::RunRecord;
 use crate::status::StatusPlan;
 
@@ -20,15 +20,15 @@ const MOST: u64 = 64 << 10;
 const LEAST_ROOM: u64 = 16 << 20;
 
 pub fn examine(run: &RunRecord<StatusPlan>) -> Vec<Finding> {
-    let home = Path::new(&run.plan.site.home);
+    let home = &run.plan.site.home;
     let directives = &run.plan.ini.directives;
-    let user_ini = home.join("public_html/.user.ini");
+    let user_ini = home.join(PUBLIC_HTML).join(".user.ini");
     let mut findings = Vec::new();
     findings.extend(replaced(&user_ini));
     let shut_out = crate::effects::look_at_user_ini(&user_ini, directives).err();
     findings.extend(shut_out.map(|fault| Symptom::NormaliserShutOut.found(fault.to_string())));
     let gid = run.plan.site.gid.as_raw();
-    findings.extend([home.to_owned(), home.join("public_html")].iter().find_map(|path| closed(path, gid)));
+    findings.extend([home.clone(), home.join(PUBLIC_HTML)].iter().find_map(|path| closed(path, gid)));
     findings.extend(directives.get("error_log").and_then(|log| unwritable(Path::new(log))));
     findings.extend(volume(home));
     findings

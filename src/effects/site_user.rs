@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::user_ini::{self, ShutOut};
 use crate::fault::Fault;
+use crate::paths::RUNTIME_DIRECTORY;
 
 /// Makes a directory, 0755, unless anything has its name.
 pub fn make_directory(path: &Path) -> Result<(), Fault> {
@@ -40,6 +41,6 @@ pub fn look_at_user_ini(path: &Path, directives: &BTreeMap<String, String>) -> R
         Ok(ShutOut::Always) => "opcache is off, so every page fails",
         Err(error) => return Err(Fault::new("reading", path, error, "PHP may go on without it")),
     };
-    let cause = format!("its open_basedir keeps PHP from /run/cac-lsphp/ and {when}");
-    Err(Fault::new("reading", path, cause, "add :/run/cac-lsphp/ to it"))
+    let cause = format!("its open_basedir keeps PHP from {RUNTIME_DIRECTORY}/ and {when}");
+    Err(Fault::new("reading", path, cause, format!("add :{RUNTIME_DIRECTORY}/ to it")))
 }

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 use super::php_ini::{self, IniPlan};
-use crate::identity::{Gid, Site, Uid, User};
-use crate::paths::{ERROR_LOG, NORMALISER, PING_SCRIPT, RUN_RECORD, RUNTIME_DIRECTORY};
+use crate::paths::{
+    ERROR_LOG, NORMALISER, PING_SCRIPT, PRELOAD_SCRIPT, PUBLIC_HTML, RUN_RECORD, RUNTIME_DIRECTORY,
+    SITE_DIRECTORIES,
+};
 use crate::settings::Options;
-
-/// Directories below the home, each after its parent.
-pub const SITE_DIRECTORIES: [&str; 3] = ["public_html", "logs", "logs/php-fpm"];
 
 /// The steps before and after the drop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,25 +86,18 @@ pub enum SiteUserEffect {
 }
 
 impl Effects {
-    pub fn decide(site: &Site, options: &Options, ini: &IniPlan) -> Self {
-        Self { root: root_effects(site, options, ini), site_user: site_user_effects(site) }
-    }
-
-    /// The site's link, where one is made.
-    pub fn site_link(&self) -> Option<&Path> {
-        self.root.iter().find_map(|effect| match effect {
-            RootEffect::LinkSite { link, .. } => Some(link.as_path()),
-            _ => None,
-        })
+    /// `link` is the site's, where one is made.
+    pub fn decide(site: &Site, link: Option<PathBuf>, options: &Options, ini: &IniPlan) -> Self {
+        Self { root: root_effects(site, link, options, ini), site_user: site_user_effects(&site.home) }
     }
 }
 
-fn root_effects(site: &Site, options: &Options, ini: &IniPlan) -> Vec<RootEffect> {
-    let (home, uid, gid) = (site.home(), site.uid, site.gid);
+fn root_effects(site: &Site, link: Option<PathBuf>, options: &Options, ini: &IniPlan) -> Vec<RootEffect> {
+    let (home, uid, gid) = (site.home.clone(), site.uid, site.gid);
     let mut effects = vec![
         RootEffect::MakeRuntimeDirectories { path: RUNTIME_DIRECTORY.into() },
         RootEffect::WritePreload {
-            path: php_ini::PRELOAD.into(),
+            path: PRELOAD_SCRIPT.into(),
             own: options.directives.get(php_ini::PRELOAD_DIRECTIVE).cloned(),
         },
         RootEffect::WritePing { path: PING_SCRIPT.into() },
@@ -120,24 +112,18 @@ fn root_effects(site: &Site, options: &Options, ini: &IniPlan) -> Vec<RootEffect
             take_ownership: options.take_ownership,
         },
     ];
-    let link = site
-        .domain
-        .as_ref()
-        .filter(|_| options.site_link)
-        .map(|domain| Path::new("/mnt/users").join(site.user.as_str()).join(domain.as_str()));
     effects.extend(link.clone().map(|link| RootEffect::LinkSite { link, target: home.clone() }));
     effects.push(RootEffect::WriteNormaliser { path: NORMALISER.into(), link, home });
     effects
 }
 
-fn site_user_effects(site: &Site) -> Vec<SiteUserEffect> {
-    let home = site.home();
+fn site_user_effects(home: &Path) -> Vec<SiteUserEffect> {
     let mut effects: Vec<_> = SITE_DIRECTORIES
         .iter()
         .map(|below| SiteUserEffect::MakeDirectory { path: home.join(below) })
         .collect();
     effects.push(SiteUserEffect::MakeErrorLog { path: home.join(ERROR_LOG) });
-    effects.push(SiteUserEffect::LookAtUserIni { path: home.join("public_html/.user.ini") });
+    effects.push(SiteUserEffect::LookAtUserIni { path: home.join(PUBLIC_HTML).join(".user.ini") });
     effects
 }
 

@@ -89,7 +89,7 @@ fn variables(
 ) -> BTreeMap<String, OsString> {
     let user = site.user.as_str();
     let mut set: BTreeMap<String, OsString> = [
-        ("HOME", site.home().into_os_string()),
+        ("HOME", site.home.clone().into_os_string()),
         ("USER", user.into()),
         ("LOGNAME", user.into()),
         ("SHELL", "/bin/sh".into()),

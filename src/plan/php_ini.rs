@@ -5,16 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Site;
-use crate::paths::{ERROR_LOG, INI_DIRECTORY, NORMALISER};
+use crate::paths::{ERROR_LOG, INI_DIRECTORY, NORMALISER, PRELOAD_SCRIPT};
 use crate::settings::Options;
 
 /// The file's name in [`INI_DIRECTORY`].
 pub const FILE: &str = "90-cac-lsphp.ini";
 
-/// The script that compiles it when PHP starts.
-pub const PRELOAD: &str = "/run/cac-lsphp/cac-lsphp-preload.php";
-
-/// The directive that names it; a script of the site's own is run from there.
+/// The directive that names [`PRELOAD_SCRIPT`]; a script of the site's own is run from there.
 pub const PRELOAD_DIRECTIVE: &str = "opcache.preload";
 
 /// The file and what it says, by directive name.
@@ -25,7 +22,7 @@ pub struct IniPlan {
 }
 
 pub fn decide(site: &Site, options: &Options) -> IniPlan {
-    let error_log = site.home().join(ERROR_LOG).display().to_string();
+    let error_log = site.home.join(ERROR_LOG).display().to_string();
     let mut directives: BTreeMap<String, String> = [
         ("opcache.enable", "1".to_owned()),
         ("opcache.enable_cli", "0".to_owned()),
@@ -42,7 +39,7 @@ pub fn decide(site: &Site, options: &Options) -> IniPlan {
             ("opcache.max_accelerated_files", options.opcache_max_files.to_string()),
             ("error_log", error_log),
             ("auto_prepend_file", NORMALISER.to_owned()),
-            (PRELOAD_DIRECTIVE, PRELOAD.to_owned()),
+            (PRELOAD_DIRECTIVE, PRELOAD_SCRIPT.to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );

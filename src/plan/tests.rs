@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{Inputs, Plan, decide};
+use super::{Inputs, Plan, RootEffect, decide};
 use crate::cgroup::{Limits, MemoryLimit, PidsLimit};
 use crate::identity::StartedAs;
 use crate::lsphp::Lsphp;
@@ -213,9 +213,10 @@ fn what_opcache_needs_is_added_to_the_address_space() {
 #[test]
 fn without_a_link_the_plan_says_so() {
     let linked = plan(&[], &limit(1024), None);
-    assert_eq!(linked.front_end.document_root.as_deref(), Some("/mnt/users/alice/example.com/public_html"));
+    assert_eq!(linked.front_end.document_root, Some("/mnt/users/alice/example.com/public_html".into()));
     let unlinked = plan(&[("CAC_SITE_LINK", "0")], &limit(1024), None);
-    assert_eq!(unlinked.effects.site_link(), None);
+    assert_eq!(unlinked.front_end.document_root, None);
+    assert!(!unlinked.effects.root.iter().any(|effect| matches!(effect, RootEffect::LinkSite { .. })));
 }
 
 #[test]

@@ -18,7 +18,11 @@ impl Display for Plan {
 impl Plan {
     fn write_site(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let site = &self.site;
-        row(f, "site", format_args!("{} {}:{}, home {}", site.user, site.uid, site.gid, site.home))?;
+        row(
+            f,
+            "site",
+            format_args!("{} {}:{}, home {}", site.user, site.uid, site.gid, site.home.display()),
+        )?;
         match &site.domain {
             Some(domain) => row(f, "domain", domain),
             None => row(f, "domain", "none"),

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::process_stat::ProcessStat;
 use crate::address::Address;
 use crate::cgroup::EventFiles;
+use crate::identity::Site;
 use crate::kernel_file;
 use crate::paths::RUN_RECORD;
-use crate::plan::{FrontEndPlan, ListenerPlan, Plan, SitePlan, SupervisionPlan};
+use crate::plan::{FrontEndPlan, ListenerPlan, Plan, SupervisionPlan};
 
 /// More than any record has: it names the variables that are passed on, and the kernel takes 2 MiB
 /// of them at most.
@@ -59,7 +60,7 @@ pub struct ListenerRecord {
 /// The part of the plan that is read back, in the plan's own types.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RecordedPlan {
-    pub site: SitePlan,
+    pub site: Site,
     pub front_end: FrontEndPlan,
     pub listener: ListenerPlan,
     pub supervision: Option<SupervisionPlan>,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::variable;
 use crate::fault::{Cause, Fault, Object};
+use crate::paths::RUNTIME_DIRECTORY;
 
 /// The directive that the variable `name` sets to `value`: `CAC_INI_opcache__enable` is
 /// `opcache.enable`.
@@ -44,22 +45,21 @@ fn directive_of(name: &str) -> Result<String, Fault> {
     Ok(directive)
 }
 
-const NEEDED: &str = "/run/cac-lsphp/";
-
 /// Whether an `open_basedir` lets PHP open our scripts.
 pub fn covers_runtime_directory(value: &str) -> bool {
-    let covers = |entry: &str| NEEDED.starts_with(&format!("{}/", entry.trim_end_matches('/')));
+    // Both with an end slash: an entry is a directory, not the beginning of a name.
+    let needed = format!("{RUNTIME_DIRECTORY}/");
+    let covers = |entry: &str| needed.starts_with(&format!("{}/", entry.trim_end_matches('/')));
     value.split(':').any(|entry| !entry.is_empty() && covers(entry))
 }
 
 /// Under an `open_basedir` without our directory PHP could not open the normaliser, and so no page.
-/// Each entry is a directory, not the beginning of a name.
 fn reachable(name: &str, directive: String, value: &str) -> Result<String, Fault> {
     if covers_runtime_directory(value) {
         return Ok(directive);
     }
-    let cause = format!("without {NEEDED} in it PHP could not open any page");
-    Err(refused(name, cause, format!("add :{NEEDED}")))
+    let cause = format!("without {RUNTIME_DIRECTORY}/ in it PHP could not open any page");
+    Err(refused(name, cause, format!("add :{RUNTIME_DIRECTORY}/")))
 }
 
 fn refused(name: &str, cause: impl Into<Cause>, hint: impl Into<Cow<'static, str>>) -> Fault {

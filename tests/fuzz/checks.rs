@@ -66,7 +66,13 @@ fn decide(environment: &Environment, site_file: Option<&SiteFile>, started_as: S
     });
     assert!(![0, u32::MAX].contains(&plan.site.uid.as_raw()));
     assert!(![0, u32::MAX].contains(&plan.site.gid.as_raw()));
-    assert!(plan.site.home.strip_prefix("/home/").is_some_and(|name| !name.contains(['/', ':', '\n'])));
+    assert!(
+        plan.site
+            .home
+            .to_str()
+            .and_then(|home| home.strip_prefix("/home/"))
+            .is_some_and(|name| !name.contains(['/', ':', '\n']))
+    );
     assert!((2..=10_000).contains(&plan.workers.value));
     plan.warnings.iter().for_each(assert_one_line);
     let text = plan.to_string();

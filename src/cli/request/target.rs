@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::lsapi::request::Pair;
 
@@ -36,22 +37,18 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// Reads `text`. `root` is the document root if it is given, `user` the site's user if it is known.
-    pub fn parse(text: &OsStr, root: Option<&OsStr>, user: Option<&OsStr>) -> Result<Self, TargetError> {
+    /// Reads `text`. `root` is the document root if it is given, `site` the site's if that is known.
+    pub fn parse(text: &OsStr, root: Option<&OsStr>, site: Option<&Path>) -> Result<Self, TargetError> {
         let bytes = text.as_bytes();
         if bytes.starts_with(b"/") {
             return Target::from_path(bytes, root.map(OsStr::as_bytes));
         }
-        let root = match (root, user) {
-            (Some(root), _) => root.as_bytes().to_vec(),
-            (None, Some(user)) => [b"/home/", user.as_bytes(), b"/public_html"].concat(),
-            (None, None) => return Err(TargetError::NoRoot),
-        };
+        let root = root.or(site.map(Path::as_os_str)).ok_or(TargetError::NoRoot)?.as_bytes();
         let uri = [(&b"http://"[..], false), (b"https://", true)]
             .iter()
             .find_map(|(scheme, is_https)| Some((bytes.strip_prefix(*scheme)?, *is_https)));
         match uri {
-            Some((rest, is_https)) => Target::from_uri(text, rest, is_https, &root),
+            Some((rest, is_https)) => Target::from_uri(text, rest, is_https, root),
             None => Err(TargetError::NeitherPathNorUri(text.to_string_lossy().into_owned())),
         }
     }

@@ -1,7 +1,7 @@
 use super::*;
 
-fn parse(text: &str, root: Option<&str>, user: Option<&str>) -> Result<Target, TargetError> {
-    Target::parse(OsStr::new(text), root.map(OsStr::new), user.map(OsStr::new))
+fn parse(text: &str, root: Option<&str>, site: Option<&str>) -> Result<Target, TargetError> {
+    Target::parse(OsStr::new(text), root.map(OsStr::new), site.map(Path::new))
 }
 
 fn variable(target: &Target, name: &str) -> Option<String> {
@@ -38,7 +38,7 @@ fn a_script_path_says_its_document_root() {
 
 #[test]
 fn a_script_path_may_have_a_query_and_a_root() {
-    let target = parse("/srv/www/a b.php?x=1?2", Some("/srv/"), Some("alice")).unwrap();
+    let target = parse("/srv/www/a b.php?x=1?2", Some("/srv/"), Some("/home/alice/public_html")).unwrap();
     assert_eq!(target.query(), b"x=1?2");
     assert_eq!(variable(&target, "DOCUMENT_ROOT").as_deref(), Some("/srv"));
     assert_eq!(variable(&target, "REQUEST_URI").as_deref(), Some("/www/a%20b.php?x=1?2"));
@@ -75,15 +75,15 @@ fn a_uri_without_more_is_the_index_of_the_site() {
     for (uri, request_uri) in
         [("http://h", "/"), ("http://h/", "/"), ("http://h?a=1", "/?a=1"), ("http://h/?a=1", "/?a=1")]
     {
-        let target = parse(uri, None, Some("alice")).unwrap();
+        let target = parse(uri, None, Some("/home/alice/public_html")).unwrap();
         assert_eq!(target.script_filename(), b"/home/alice/public_html/index.php", "{uri}");
         assert_eq!(variable(&target, "REQUEST_URI").as_deref(), Some(request_uri));
         assert_eq!(variable(&target, "SERVER_PORT").as_deref(), Some("80"));
         assert_eq!(variable(&target, "HTTPS"), None);
     }
-    let target = parse("http://[::1]:81/", None, Some("alice")).unwrap();
+    let target = parse("http://[::1]:81/", None, Some("/home/alice/public_html")).unwrap();
     assert_eq!(variable(&target, "SERVER_NAME").as_deref(), Some("[::1]"));
-    let target = parse("http://[::1]/", None, Some("alice")).unwrap();
+    let target = parse("http://[::1]/", None, Some("/home/alice/public_html")).unwrap();
     assert_eq!(variable(&target, "SERVER_NAME").as_deref(), Some("[::1]"));
 }
 
