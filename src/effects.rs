@@ -89,7 +89,7 @@ fn apply(privileged: &Privileged, run: &RunRecord<&Plan>, effect: &RootEffect) -
         ),
         RootEffect::PrepareHome { path, directories, uid, gid, take_ownership } => {
             let home = home::prepare(privileged, path, *uid, *gid, *take_ownership)?;
-            home::give_directories(privileged, home, directories, *uid, *gid)
+            home::chown_directories(privileged, home, directories, *uid, *gid)
         }
         RootEffect::LinkSite { link, target } => site_link::make(privileged, link, target),
     }

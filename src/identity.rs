@@ -49,6 +49,13 @@ macro_rules! non_root_id {
             }
         }
 
+        /// nix's, for system calls.
+        impl From<$name> for nix::unistd::$name {
+            fn from(id: $name) -> Self {
+                Self::from_raw(id.0)
+            }
+        }
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let id = u32::deserialize(deserializer)?;

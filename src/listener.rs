@@ -25,8 +25,8 @@ pub struct Listener {
 
 impl Listener {
     /// Gives what root has opened to the site, so that it is seen as the site's.
-    pub fn give_to(&self, uid: Uid, gid: Gid) -> io::Result<()> {
-        give([&self.serving].into_iter().chain(&self.parking), uid, gid)
+    pub fn chown(&self, uid: Uid, gid: Gid) -> io::Result<()> {
+        chown([&self.serving].into_iter().chain(&self.parking), uid, gid)
     }
 }
 
@@ -35,7 +35,7 @@ pub fn inode(socket: &impl AsFd) -> io::Result<u64> {
     Ok(nix::sys::stat::fstat(socket)?.st_ino)
 }
 
-fn give<'a>(sockets: impl IntoIterator<Item = &'a OwnedFd>, uid: Uid, gid: Gid) -> io::Result<()> {
+fn chown<'a>(sockets: impl IntoIterator<Item = &'a OwnedFd>, uid: Uid, gid: Gid) -> io::Result<()> {
     sockets
         .into_iter()
         .try_for_each(|socket| std::os::unix::fs::fchown(socket, Some(uid.as_raw()), Some(gid.as_raw())))

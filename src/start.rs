@@ -162,9 +162,9 @@ fn open_unix(
     let serving = unix::open(path, plan.listener.backlog.unwrap_or_default(), socket, owner)?;
     let listener = Listener { serving, parking: None };
     if privileged.is_root() {
-        listener
-            .give_to(plan.site.uid, plan.site.gid)
-            .map_err(|cause| EffectError::failed("giving away", path, cause, "grant the capability CHOWN"))?;
+        listener.chown(plan.site.uid, plan.site.gid).map_err(|cause| {
+            EffectError::failed("changing the owner of", path, cause, "grant the capability CHOWN")
+        })?;
     }
     Ok(Opened::Listener(listener))
 }
@@ -174,7 +174,7 @@ fn open_group(privileged: &Privileged, plan: &Plan, address: SocketAddr) -> io::
     let mut group = Group::open(address, backlog.unwrap_or_default(), allowed_clients.clone())?;
     let first = group.join()?;
     if privileged.is_root() {
-        group.give_to(&first, plan.site.uid, plan.site.gid)?;
+        group.chown(&first, plan.site.uid, plan.site.gid)?;
     }
     Ok(Opened::Group(group, first))
 }
@@ -182,7 +182,7 @@ fn open_group(privileged: &Privileged, plan: &Plan, address: SocketAddr) -> io::
 fn open_alone(privileged: &Privileged, plan: &Plan, address: SocketAddr) -> io::Result<Opened> {
     let listener = group::open_alone(address, plan.listener.backlog.unwrap_or_default())?;
     if privileged.is_root() {
-        listener.give_to(plan.site.uid, plan.site.gid)?;
+        listener.chown(plan.site.uid, plan.site.gid)?;
     }
     Ok(Opened::Listener(listener))
 }

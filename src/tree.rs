@@ -19,10 +19,9 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
-use nix::unistd::{self, UnlinkatFlags};
+use nix::unistd::{self, Gid, Uid, UnlinkatFlags};
 
 pub use self::name::Name;
-use crate::identity::{Gid, Uid};
 
 /// An open directory. The descriptor decides what is acted on; the path is for messages.
 #[derive(Debug)]
@@ -130,15 +129,8 @@ impl Directory {
         Ok(nix::sys::stat::fstat(self)?)
     }
 
-    /// Gives this directory itself to another owner.
-    pub fn give(&self, uid: Uid, gid: Gid) -> io::Result<()> {
-        let (uid, gid) = (uid.as_raw().into(), gid.as_raw().into());
-        Ok(unistd::fchownat(self, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?)
-    }
-
-    /// Takes this directory itself back from the site.
-    pub fn take_for_root(&self) -> io::Result<()> {
-        let (uid, gid) = (unistd::Uid::from_raw(0), unistd::Gid::from_raw(0));
+    /// Changes the owner of this directory itself.
+    pub fn chown(&self, uid: Uid, gid: Gid) -> io::Result<()> {
         Ok(unistd::fchownat(self, c"", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?)
     }
 
@@ -164,7 +156,7 @@ impl Directory {
         Ok(nix::fcntl::readlinkat(self, name.as_c_str())?)
     }
 
-    pub fn make_link(&self, name: &Name, target: &Path) -> io::Result<()> {
+    pub fn symlink(&self, name: &Name, target: &Path) -> io::Result<()> {
         Ok(unistd::symlinkat(target, self, name.as_c_str())?)
     }
 

@@ -20,7 +20,7 @@ use crate::tree::Directory;
 
 const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
 
-const WAY_OUT: &str = "/run must be writable: mount a tmpfs there";
+const HINT: &str = "/run must be writable: mount a tmpfs there";
 
 /// Makes the control socket, the site's: pid 1 is the site's user, and may ask itself for a reload.
 pub fn open_control_socket(privileged: &Privileged, uid: Uid, gid: Gid) -> Result<UnixListener, EffectError> {
@@ -67,7 +67,7 @@ pub fn make_directory(privileged: &Privileged, path: &Path, site: Uid) -> Result
         return Err(in_the_way(format!("it belongs to uid {}", status.st_uid).into()));
     }
     if !is_ours {
-        directory.take_for_root().map_err(making)?;
+        directory.chown(nix::unistd::ROOT, nix::unistd::Gid::from_raw(0)).map_err(making)?;
     }
     if Mode::from_bits_truncate(status.st_mode) != DIRECTORY_MODE && privileged.is_root() {
         directory.set_mode(DIRECTORY_MODE).map_err(making)?;
@@ -144,5 +144,5 @@ pub fn write(_privileged: &Privileged, path: &Path, bytes: &[u8]) -> Result<(), 
 }
 
 fn failed(operation: &'static str, path: &Path, cause: io::Error) -> EffectError {
-    EffectError::failed(operation, path, cause, WAY_OUT)
+    EffectError::failed(operation, path, cause, HINT)
 }

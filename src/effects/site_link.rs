@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::privileges::Privileged;
 use crate::tree::{Directory, Kind, Name};
 
-const WAY_OUT: &str =
+const HINT: &str =
     "mount a tmpfs on /mnt, or set CAC_SITE_LINK=0 if the front end sends paths below the home";
 
 /// The new link before it takes its place; an interrupted start may leave it.
@@ -33,10 +33,10 @@ pub fn make(privileged: &Privileged, link: &Path, target: &Path) -> Result<(), E
             Err(EffectError::refused("linking", link, cause, "remove it"))
         }
         Err(error) if !privileged.is_root() => {
-            Fault::new("linking", link, error, format!("only root can do that; {WAY_OUT}")).warn();
+            Fault::new("linking", link, error, format!("only root can do that; {HINT}")).warn();
             Ok(())
         }
-        Err(error) => Err(EffectError::failed("linking", link, error, WAY_OUT)),
+        Err(error) => Err(EffectError::failed("linking", link, error, HINT)),
     }
 }
 
@@ -68,7 +68,7 @@ fn place(parent: &Directory, name: &Name, target: &Path) -> io::Result<Placed> {
             let temporary = make_temporary(parent, target)?;
             parent.rename(&temporary, name).map(|()| Placed::Done)
         }
-        Err(error) if is_missing(&error) => parent.make_link(name, target).map(|()| Placed::Done),
+        Err(error) if is_missing(&error) => parent.symlink(name, target).map(|()| Placed::Done),
         Err(error) if error.kind() == ErrorKind::InvalidInput => match parent.kind(name)? {
             Some(Kind::Directory) => replace_directory(parent, name, target),
             Some(Kind::Other) => Ok(Placed::Refused),
@@ -123,6 +123,6 @@ fn make_temporary(parent: &Directory, target: &Path) -> io::Result<Name> {
     cleared.map_err(|cause| {
         io::Error::other(format!("removing {}: {cause}", parent.join(&temporary).display()))
     })?;
-    parent.make_link(&temporary, target)?;
+    parent.symlink(&temporary, target)?;
     Ok(temporary)
 }

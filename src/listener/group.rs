@@ -135,8 +135,8 @@ impl Group {
     }
 
     /// Gives what root has opened to the site: sockets of one group must have one owner.
-    pub fn give_to(&self, first: &Member, uid: Uid, gid: Gid) -> io::Result<()> {
-        super::give([&self.parking, &first.socket], uid, gid)
+    pub fn chown(&self, first: &Member, uid: Uid, gid: Gid) -> io::Result<()> {
+        super::chown([&self.parking, &first.socket], uid, gid)
     }
 
     /// No listener gets a new connection from now on.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 use super::php_ini::{self, IniPlan};
+use crate::identity::{Gid, Site, Uid, User};
 use crate::paths::{
     ERROR_LOG, NORMALISER, PING_SCRIPT, PRELOAD_SCRIPT, PUBLIC_HTML, RUN_RECORD, RUNTIME_DIRECTORY,
     SITE_DIRECTORIES,
@@ -54,8 +55,8 @@ pub enum RootEffect {
         gid: Gid,
         home: PathBuf,
     },
-    /// Makes the home, or gives its top to the site when it is root's; gives directories in it that
-    /// exist to the site, never what is in them.
+    /// Makes the home, or makes the site the owner of its top where that is root; then of directories in it that
+    /// exist, never of what is in them.
     PrepareHome {
         path: PathBuf,
         directories: &'static [&'static str],
@@ -171,9 +172,9 @@ impl fmt::Display for RootEffect {
                 write!(f, "name {user} {uid}:{gid} in /etc/passwd and /etc/group if missing")
             }
             Self::PrepareHome { path, directories, uid, gid, take_ownership } => {
-                let owner = if *take_ownership { "whoever's" } else { "root's" };
-                writeln!(f, "make {}; give its top, if {owner}, to {uid}:{gid}", path.display())?;
-                write!(f, "give its {} to {uid}:{gid}", directories.join(", "))
+                let condition = if *take_ownership { "whoever owns it" } else { "if it is root's" };
+                writeln!(f, "make {}; chown it to {uid}:{gid}, {condition}", path.display())?;
+                write!(f, "chown its {} too, if they are root's", directories.join(", "))
             }
             Self::LinkSite { link, target } => write!(f, "link {} to {}", link.display(), target.display()),
         }

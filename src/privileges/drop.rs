@@ -51,7 +51,7 @@ fn empty_bounding_set(before: &Credentials, target: Target, warnings: &mut Vec<F
 
 /// Groups first: without CAP_SETGID nothing else would tell that root's groups stayed.
 fn change_ids(target: Target) -> Result<(), DropError> {
-    let (uid, gid) = (unistd::Uid::from_raw(target.uid.as_raw()), unistd::Gid::from_raw(target.gid.as_raw()));
+    let (uid, gid) = (unistd::Uid::from(target.uid), unistd::Gid::from(target.gid));
     setgroups(&[gid]).map_err(|cause| DropError::new(format!("setgroups({gid})"), cause, NEEDS))?;
     setresgid(gid, gid, gid).map_err(|cause| DropError::new(format!("setresgid({gid})"), cause, NEEDS))?;
     setresuid(uid, uid, uid).map_err(|cause| DropError::new(format!("setresuid({uid})"), cause, NEEDS))
@@ -69,8 +69,7 @@ fn keep_ids(before: &Credentials, target: Target, warnings: &mut Vec<Fault>) -> 
             "start as root, or with --user UID:GID of the site",
         ));
     }
-    let gid = unistd::Gid::from_raw(target.gid.as_raw());
-    if before.groups.iter().any(|group| *group != wanted.1) && setgroups(&[gid]).is_err() {
+    if before.groups.iter().any(|group| *group != wanted.1) && setgroups(&[target.gid.into()]).is_err() {
         let operation = format!("dropping supplementary groups {:?}", before.groups);
         let hint = "start the container without them";
         warnings.push(Fault::new(operation, Object::Nothing, "only root can do that", hint));

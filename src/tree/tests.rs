@@ -185,7 +185,7 @@ fn a_link_under_the_temporary_name_is_not_written_through() {
 fn links_are_made_exchanged_and_removed_as_links() {
     let (folder, directory) = tree();
     fs::create_dir(folder.path().join("directory")).unwrap();
-    directory.make_link(&name("link"), Path::new("directory")).unwrap();
+    directory.symlink(&name("link"), Path::new("directory")).unwrap();
     directory.exchange(&name("link"), &name("directory")).unwrap();
     assert_eq!(directory.read_link(&name("directory")).unwrap(), "directory");
     assert!(directory.remove_directory(&name("directory")).is_err());

@@ -104,7 +104,7 @@ fn what_root_has_closed_is_not_given_away() {
     let owner = |name: &str| fs::metadata(home.path().join(name)).unwrap().uid();
     assert_eq!((owner("logs"), owner("public_html"), owner("public_html/dump.sql")), (0, UID, 0));
     assert_eq!(
-        site.logs().matches("giving /home/alice/logs: root has closed it").count(),
+        site.logs().matches("changing the owner of /home/alice/logs: root has closed it").count(),
         1,
         "{}",
         site.logs()
@@ -123,14 +123,14 @@ fn what_cannot_be_given_is_a_warning() {
     let site = Site::at(home.path()).page("page.php", "<?php echo 1;").file("logs/old.log", "");
     let site = site.options(["--cap-drop", "ALL", "--cap-add", "SETUID", "--cap-add", "SETGID"]).start();
     assert_eq!(site.get("page.php").body, b"1");
-    assert_eq!(site.logs().matches("giving /home/alice/logs: ").count(), 1, "{}", site.logs());
+    assert_eq!(site.logs().matches("changing the owner of /home/alice/logs: ").count(), 1, "{}", site.logs());
     drop(site);
     std::os::unix::fs::chown(home.path(), Some(0), Some(0)).unwrap();
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let site = Site::at(home.path());
     let site = site.options(["--cap-drop", "ALL", "--cap-add", "SETUID", "--cap-add", "SETGID"]).start();
     assert_eq!(site.get("page.php").body, b"1");
-    assert!(site.logs().contains("giving /home/alice: "), "{}", site.logs());
+    assert!(site.logs().contains("changing the owner of /home/alice: "), "{}", site.logs());
 }
 
 /// The site closed its own home: it gets what it has asked for, and operators keep their tools.

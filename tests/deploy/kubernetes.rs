@@ -109,7 +109,10 @@ fn volumes_that_are_only_the_groups_do() {
     site.exec(["cac-lsphp", "healthcheck", "--deep"]);
     assert!(home.path().join("logs/php-fpm/error.log").is_file(), "made by the site");
     let logs = site.logs();
-    assert!(logs.lines().any(|line| line.contains("INFO giving /home/alice: it is root's")), "{logs}");
+    assert!(
+        logs.lines().any(|line| line.contains("INFO changing the owner of /home/alice: it is root's")),
+        "{logs}"
+    );
 }
 
 #[test]
@@ -121,7 +124,9 @@ fn a_home_that_the_site_cannot_write_is_told_and_served() {
     let site = site.options(["--user", &user]).options(tmpfs).start();
     assert_eq!(site.json("uid.php"), UID);
     let logs = site.logs();
-    let told = logs.lines().any(|line| line.contains("WARN giving /home/alice") && line.contains("fsGroup"));
+    let told = logs
+        .lines()
+        .any(|line| line.contains("WARN changing the owner of /home/alice") && line.contains("fsGroup"));
     assert!(told, "{logs}");
 }
 
