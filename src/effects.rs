@@ -115,6 +115,6 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 /// A link, a file or anything else that opening a directory without following links refuses.
-fn is_no_directory(error: &io::Error) -> bool {
+fn is_not_a_directory(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP))
 }

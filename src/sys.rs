@@ -27,7 +27,7 @@ pub fn close_descriptors_on_exec() -> io::Result<()> {
 
 /// Marks one descriptor to be closed at exec.
 pub fn close_on_exec(descriptor: i32) -> io::Result<()> {
-    // SAFETY: F_SETFD takes an integer and touches no memory; a number that is no descriptor
+    // SAFETY: F_SETFD takes an integer and touches no memory; a number that is not a descriptor
     // is answered with EBADF.
     let result = unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
     Errno::result(result).map(drop).map_err(io::Error::from)
@@ -49,7 +49,7 @@ pub fn start_listening(socket: BorrowedFd, backlog: u32) -> io::Result<()> {
 /// `EBADF` where nothing was.
 pub fn take_handed_over() -> io::Result<OwnedFd> {
     const HANDED_OVER: RawFd = 3;
-    // SAFETY: integers only; a number that is no descriptor is answered with EBADF.
+    // SAFETY: integers only; a number that is not a descriptor is answered with EBADF.
     let copy = unsafe { libc::fcntl(HANDED_OVER, libc::F_DUPFD_CLOEXEC, HANDED_OVER + 1) };
     // SAFETY: the kernel has just made this descriptor, so nobody else owns it.
     Errno::result(copy).map(|copy| unsafe { OwnedFd::from_raw_fd(copy) }).map_err(io::Error::from)

@@ -27,7 +27,7 @@ pub fn run(arguments: &ExecArgs) -> Exit {
     as_site_user(&arguments.command)
 }
 
-/// An argument that is no subcommand, as in `docker run IMAGE php -v`: executed as the site user
+/// An argument that is not a subcommand, as in `docker run IMAGE php -v`: executed as the site user
 /// when a site is named, and as it came when none is.
 pub fn run_external(command: &[OsString]) -> Exit {
     let euid = StartedAs::of_this_process().uid;

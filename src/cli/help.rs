@@ -14,7 +14,7 @@ Examples:
   docker exec SITE cac-lsphp exec -- wp cron event run --due-now
   cac-lsphp request --addr 172.17.0.2:9000 /home/alice/public_html/index.php
 
-A first argument that is no command is executed itself, as the site user when a site is named:
+A first argument that is not a command is executed itself, as the site user when a site is named:
   docker run --rm cac-lsphp:php83 php -v
 ";
 

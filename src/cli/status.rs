@@ -29,7 +29,7 @@ pub struct StatusArgs {
     /// Text for people, JSON for panels, or OpenMetrics for Prometheus
     #[arg(long, value_enum, default_value_t = StatusFormat::Text)]
     format: StatusFormat,
-    /// Look again every second, with how long each worker has been busy; a line each where stdout is no terminal
+    /// Look again every second, with how long each worker has been busy; one line each if stdout is not a terminal
     #[arg(long, conflicts_with = "format")]
     watch: bool,
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::sys::stat::Mode;
 use nix::unistd::AccessFlags;
 
-use super::{EffectError, is_missing, is_no_directory};
+use super::{EffectError, is_missing, is_not_a_directory};
 use crate::fault::{Cause, Fault};
 use crate::identity::{Gid, Uid};
 use crate::privileges::Privileged;
@@ -80,8 +80,8 @@ fn open_or_make(path: &Path) -> Result<Directory, EffectError> {
         opened => opened,
     };
     opened.map_err(|cause| {
-        if is_no_directory(&cause) {
-            EffectError::refused("opening", path, "it is a link or no directory", "put a directory there")
+        if is_not_a_directory(&cause) {
+            EffectError::refused("opening", path, "it is a link or not a directory", "put a directory there")
         } else {
             EffectError::failed("opening", path, cause, "mount the site's home there")
         }
@@ -135,7 +135,7 @@ fn chown_directory(
             }
         },
         Err(error) if is_missing(&error) => {}
-        Err(error) if is_no_directory(&error) => left_alone("it is a link or no directory"),
+        Err(error) if is_not_a_directory(&error) => left_alone("it is a link or not a directory"),
         Err(error) if error.kind() == ErrorKind::CrossesDevices => left_alone("it is a mount"),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             Fault::new(CHOWN, path.as_path(), error, "it is left to the site user").debug();

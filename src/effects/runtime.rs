@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::stat::Mode;
 
-use super::{EffectError, is_no_directory, site_link, whole_file};
+use super::{EffectError, is_not_a_directory, site_link, whole_file};
 use crate::fault::{Cause, Fault, Object};
 use crate::identity::{Gid, Uid};
 use crate::paths::CONTROL_SOCKET;
@@ -49,13 +49,13 @@ pub fn make_directory(privileged: &Privileged, path: &Path, site: Uid) -> Result
     let in_the_way = |cause: Cause| EffectError::failed("making", path, cause, "remove it");
     let open_or_make = || Directory::open_or_make(path, DIRECTORY_MODE);
     let directory = match open_or_make() {
-        Err(cause) if is_no_directory(&cause) && belongs_to(path.parent(), site) => {
+        Err(cause) if is_not_a_directory(&cause) && belongs_to(path.parent(), site) => {
             whole_file::move_aside(path).and_then(|()| open_or_make())
         }
         opened => opened,
     };
     let directory = directory.map_err(|cause| {
-        if is_no_directory(&cause) {
+        if is_not_a_directory(&cause) {
             in_the_way("something other than a directory is there".into())
         } else {
             making(cause)

@@ -24,7 +24,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// this process is. A stale socket is replaced.
 ///
 /// # Errors
-/// Refused: a directory that others can change, somebody who listens there, or what is no socket.
+/// Refused: a directory that others can change, somebody who listens there, or something that is not a socket.
 pub fn open(
     path: &Path,
     backlog: u32,
@@ -67,7 +67,7 @@ fn judge_directories(path: &Path) -> Result<(), EffectError> {
             EffectError::failed("opening", directory, cause, "make it, or correct CAC_LISTEN")
         })?;
         let fault = if !found.is_dir() {
-            "it is a link or no directory".to_owned()
+            "it is a link or not a directory".to_owned()
         } else if ![0, own].contains(&found.uid()) {
             format!("it belongs to uid {}", found.uid())
         } else if found.mode() & WRITABLE_BY_OTHERS != 0 {
@@ -89,7 +89,7 @@ fn remove_stale(path: &Path) -> Result<(), EffectError> {
     let owner = match std::fs::symlink_metadata(path) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => return Err(failed(cause)),
-        Ok(found) if !found.file_type().is_socket() => return refused("it is no socket"),
+        Ok(found) if !found.file_type().is_socket() => return refused("it is not a socket"),
         Ok(found) => found.uid(),
     };
     match dial_as(owner, path) {
@@ -171,7 +171,7 @@ mod tests {
         drop(UnixListener::bind(path("another")).unwrap());
         symlink(path("another"), path("link")).unwrap();
         for name in ["file", "directory", "link"] {
-            refused(&path(name), "it is no socket");
+            refused(&path(name), "it is not a socket");
         }
         assert_eq!(std::fs::read_to_string(path("file")).unwrap(), "precious");
         assert!(path("another").exists());
@@ -194,7 +194,7 @@ mod tests {
         refused(&sticky.join("inner/a.sock"), "1777 lets others");
         let good = make("good", 0o755, 0);
         symlink(&good, directory.path().join("link")).unwrap();
-        refused(&directory.path().join("link/a.sock"), "a link or no directory");
+        refused(&directory.path().join("link/a.sock"), "a link or not a directory");
         refused(&good.join("missing/a.sock"), "make it");
         assert!(opened(&good.join("a.sock")).is_ok());
     }

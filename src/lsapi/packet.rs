@@ -70,7 +70,7 @@ pub struct PacketHeader {
     pub payload: usize,
 }
 
-/// Bytes that are no packet's header.
+/// Bytes that are not a packet's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
     #[error("a packet starts with {:02x} {:02x} instead of \"LS\"", .0[0], .0[1])]

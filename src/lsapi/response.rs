@@ -49,7 +49,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Bytes that are no answer.
+/// Bytes that are not an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     #[error(transparent)]
@@ -62,7 +62,7 @@ pub enum DecodeError {
     Length(PacketType),
     #[error("header lines that do not fit their packet")]
     Lines,
-    #[error("status {0} is no HTTP status")]
+    #[error("status {0} is not an HTTP status")]
     Status(i32),
     #[error("lsphp reports an internal error")]
     Internal,

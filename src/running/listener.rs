@@ -103,7 +103,7 @@ fn owner(listener: &Listener) -> Option<u32> {
     }
 }
 
-/// Flow label and scope are no part of what is listened on.
+/// Flow label and scope are not part of what is listened on.
 fn is_same(one: &Address, other: &Address) -> bool {
     match (one, other) {
         (Address::Inet(one), Address::Inet(other)) => (one.ip(), one.port()) == (other.ip(), other.port()),

@@ -31,7 +31,7 @@ pub enum Found {
 /// Looks `pid` up in `proc`.
 ///
 /// # Errors
-/// `/proc` cannot be read, or holds what is no process.
+/// `/proc` cannot be read, or holds something that is not a process.
 pub fn find(proc: &Path, pid: u32) -> io::Result<Found> {
     match ProcessStat::read(&proc.join(pid.to_string())) {
         Ok(stat) => Ok(Found::Process(stat)),

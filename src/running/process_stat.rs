@@ -27,7 +27,7 @@ impl ProcessStat {
     /// Reads the line of the process that has the directory `process` in `/proc`.
     ///
     /// # Errors
-    /// `NotFound` or `ESRCH` for a process that is gone; `InvalidData` for what is no such line.
+    /// `NotFound` or `ESRCH` for a process that is gone; `InvalidData` for what is not such a line.
     pub fn read(process: &Path) -> io::Result<Self> {
         Self::parse(&kernel_file::read(&process.join("stat"))?).ok_or_else(|| ErrorKind::InvalidData.into())
     }

@@ -120,7 +120,7 @@ impl<P: DeserializeOwned> RunRecord<P> {
     /// without root: it is neither waited for nor read for ever.
     ///
     /// # Errors
-    /// `NotFound` where nothing was started; `InvalidData` for what is no record.
+    /// `NotFound` where nothing was started; `InvalidData` for what is not a record.
     pub fn read(root: &Path) -> io::Result<Self> {
         let file = kernel_file::open(&root.join(RUN_RECORD.trim_start_matches('/')))?;
         let mut bytes = Vec::with_capacity(USUAL_SIZE);

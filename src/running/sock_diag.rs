@@ -49,7 +49,7 @@ pub enum Message {
     Error(i32),
 }
 
-/// Bytes that are no answer of sock_diag.
+/// Bytes that are not an answer of sock_diag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an answer of the kernel's that makes no sense")]
 pub struct Malformed;

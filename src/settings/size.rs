@@ -1,6 +1,6 @@
 //! Sizes as people write them: `200M`, `2G`, `1048576`.
 
-/// The number of bytes; `None` for what is no size or does not fit 64 bits.
+/// The number of bytes; `None` for what is not a size or does not fit 64 bits.
 pub fn bytes(text: &str) -> Option<u64> {
     let unit = text.chars().last()?.to_ascii_lowercase();
     let (digits, shift) = match unit {

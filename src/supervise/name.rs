@@ -25,7 +25,7 @@ impl Doing {
     }
 }
 
-/// Reads a name; `None`: it is no supervisor's.
+/// Reads a name; `None`: it is not a supervisor's.
 pub fn parse(comm: &[u8]) -> Option<(Doing, u32)> {
     let (word, workers) = std::str::from_utf8(comm).ok()?.split_once(':')?;
     let doing = Doing::ALL.into_iter().find(|doing| doing.word() == word)?;

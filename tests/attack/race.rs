@@ -74,7 +74,7 @@ fn race(component: &str, target: &str, boots: usize) {
             }
             let raced = GIVEN.iter().position(|path| *path == component).unwrap();
             gave += usize::from(given[raced].metadata().unwrap().uid() != 0);
-            refused += usize::from(boot.stderr.contains("is a link or no directory"));
+            refused += usize::from(boot.stderr.contains("is a link or not a directory"));
         }
         over.store(true, Ordering::Relaxed);
     });

@@ -1,4 +1,4 @@
-//! An argument that is no command of ours: what people expect of an entrypoint.
+//! An argument that is not a command of ours: what people expect of an entrypoint.
 
 use std::process::{Command, Output};
 

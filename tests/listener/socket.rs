@@ -59,7 +59,7 @@ fn what_is_not_a_stale_socket_in_a_directory_of_roots_is_refused() {
     fs::write(&socket, "precious").unwrap();
     let ended = site(directory.path()).run_to_end();
     assert_eq!(ended.code, 78, "{}", ended.stderr);
-    assert!(ended.stderr.contains("replacing /sockets/alice.sock: it is no socket"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("replacing /sockets/alice.sock: it is not a socket"), "{}", ended.stderr);
     assert_eq!(fs::read_to_string(&socket).unwrap(), "precious");
 
     fs::remove_file(&socket).unwrap();
