@@ -26,9 +26,9 @@ use crate::running::socket::Queue;
 use crate::running::{ListenerRecord, RunRecord, events, lineage};
 use crate::supervise::name;
 
-/// What to do beside the passive check.
+/// What to do beside the passive check; each takes a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Extent {
+pub(crate) struct Probes {
     /// Connect to lsphp.
     pub connect: bool,
     /// Have PHP run the ping script.
@@ -40,13 +40,13 @@ pub(crate) struct Extent {
 const OTHER_CHILDREN: usize = 64;
 
 /// Checks the site, reading the kernel's files and the record below `root` (`/` in production).
-pub(crate) fn check(root: &Path, extent: Extent, deadline: Deadline) -> Report {
+pub(crate) fn check(root: &Path, probes: Probes, deadline: Deadline) -> Report {
     let mut found = Findings::default();
-    let verdict = look(root, extent, deadline, &mut found);
+    let verdict = look(root, probes, deadline, &mut found);
     Report { verdict, found }
 }
 
-fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -> Result<(), Reason> {
+fn look(root: &Path, probes: Probes, deadline: Deadline, found: &mut Findings) -> Result<(), Reason> {
     let proc = &root.join("proc");
     let run: &RunRecord = &read_record(root)?;
     found.events = events::read(root, &run.events);
@@ -63,7 +63,7 @@ fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -
     let listen = &run.listener.address;
     if let Some(inode) = run.listener.handed_over {
         holds(proc, run.pid, inode, listen)?;
-        if extent.connect || extent.deep {
+        if probes.connect || probes.deep {
             let cause = "its listener was handed over, and may be in another network; check without --connect and --deep";
             return Err(Reason::NoConnection(cause.to_owned()));
         }
@@ -71,10 +71,10 @@ fn look(root: &Path, extent: Extent, deadline: Deadline, found: &mut Findings) -
     }
     found.queue = queue(proc, &run.listener)?;
     found.allowed_clients.clone_from(&run.plan.listener.allowed_clients);
-    if extent.connect {
+    if probes.connect {
         found.connect = Some(probe::connect(listen, deadline)?);
     }
-    if extent.deep {
+    if probes.deep {
         found.answer = Some(probe::ask(listen, deadline)?);
     }
     Ok(())

@@ -9,7 +9,7 @@ use clap::{Args, Parser};
 
 use super::Format;
 use crate::exit::Exit;
-use crate::health::{self, Extent, Findings, Reason, Report};
+use crate::health::{self, Findings, Probes, Reason, Report};
 use crate::lsapi::Deadline;
 use crate::sys;
 
@@ -58,15 +58,15 @@ pub fn main(arguments: &[OsString]) -> Exit {
 /// Checks the site and says what was found.
 pub fn run(arguments: &HealthcheckArgs) -> Exit {
     let last_words =
-        rendered(&Report { verdict: Err(Reason::Late), found: Findings::default() }, arguments.format);
+        rendered(&Report { verdict: Err(Reason::TimedOut), found: Findings::default() }, arguments.format);
     // A file system that hangs, a machine that swaps: whatever the check waits for, it ends in time.
     if let Err(error) = sys::exit_after(arguments.timeout, last_words, Exit::Unhealthy as i32) {
         super::complain(format_args!("setting a timer: {error}; the check goes on without it"));
     }
-    let extent = Extent { connect: arguments.connect, deep: arguments.deep };
+    let probes = Probes { connect: arguments.connect, deep: arguments.deep };
     // A tenth less, so that a step that is late can still say which one it is.
     let deadline = Deadline::after(arguments.timeout - arguments.timeout / 10);
-    let report = health::check(Path::new("/"), extent, deadline);
+    let report = health::check(Path::new("/"), probes, deadline);
     // The verdict is in the exit code too, so nobody has to take the text.
     let _ = std::io::stdout().write_all(&rendered(&report, arguments.format));
     if report.verdict.is_ok() { Exit::Success } else { Exit::Unhealthy }

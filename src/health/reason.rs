@@ -60,7 +60,7 @@ pub enum Reason {
         cause: String,
     },
     /// The check was not done in time.
-    Late,
+    TimedOut,
 }
 
 impl Reason {
@@ -83,7 +83,7 @@ impl Reason {
             Self::ShutOut => "shut out",
             Self::WrongAnswer { .. } => "wrong answer",
             Self::Unreadable { .. } => "unreadable",
-            Self::Late => "late",
+            Self::TimedOut => "late",
         }
     }
 }
@@ -142,7 +142,7 @@ impl fmt::Display for Reason {
             Self::Unreadable { file, cause } => {
                 write!(f, "{file}: {cause}; the check needs to read it in the site's container")
             }
-            Self::Late => f.write_str("the check took longer than --timeout; see what keeps the machine busy"),
+            Self::TimedOut => f.write_str("the check took longer than --timeout; see what keeps the machine busy"),
         }
     }
 }

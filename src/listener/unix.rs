@@ -75,8 +75,8 @@ fn judge_directories(path: &Path) -> Result<(), EffectError> {
         } else {
             return Ok(());
         };
-        let way_out = "put CAC_LISTEN's socket where only root can write";
-        Err(EffectError::refused("trusting", directory, fault, way_out))
+        let hint = "put CAC_LISTEN's socket where only root can write";
+        Err(EffectError::refused("trusting", directory, fault, hint))
     })
 }
 

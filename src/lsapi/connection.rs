@@ -59,9 +59,9 @@ impl Connection {
     /// Connects; a wildcard address stands for this host.
     pub fn open(address: &Address, deadline: Deadline) -> Result<Self, Error> {
         let address = address.to_dial();
-        let late =
+        let timed_out =
             || Error::Deadline { step: Step::Connect, address: address.clone(), limit: deadline.limit };
-        let left = deadline.left().ok_or_else(late)?;
+        let left = deadline.left().ok_or_else(timed_out)?;
         let connected = match &address {
             Address::Inet(socket) => TcpStream::connect_timeout(socket, left).and_then(|stream| {
                 stream.set_nodelay(true)?;
@@ -70,7 +70,7 @@ impl Connection {
             Address::Unix(path) => connect_unix(path, left),
         };
         let socket = connected.map_err(|cause| match cause.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => late(),
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => timed_out(),
             _ => Error::Connect { address: address.clone(), cause },
         })?;
         Ok(Connection { socket, address, decoder: Decoder::default() })
