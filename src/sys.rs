@@ -178,25 +178,54 @@ pub fn default_signal_actions(ignored: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes one capability, by number, out of the bounding set: a kernel may know some that no library has a name
-/// for yet.
-pub fn drop_from_bounding_set(capability: u32) -> io::Result<()> {
-    let unused: libc::c_ulong = 0;
-    // SAFETY: PR_CAPBSET_DROP takes integers only and touches no memory.
-    let result = unsafe {
-        libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), unused, unused, unused)
-    };
-    Errno::result(result).map(drop).map_err(io::Error::from)
+/// Capabilities as bit masks, the lowest bit for number 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CapabilitySets {
+    pub effective: u64,
+    pub permitted: u64,
+    pub inheritable: u64,
 }
 
-/// Whether a capability, by number, is in the bounding set; one that the kernel does not know is not.
-pub fn is_in_bounding_set(capability: u32) -> bool {
-    let unused: libc::c_ulong = 0;
-    // SAFETY: PR_CAPBSET_READ takes integers only and touches no memory.
-    let result = unsafe {
-        libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(capability), unused, unused, unused)
-    };
-    result == 1
+/// What this thread may do, as capget(2) says it.
+pub fn capability_sets() -> io::Result<CapabilitySets> {
+    // _LINUX_CAPABILITY_VERSION_3 and the calling thread, see linux/capability.h.
+    let mut header = [0x2008_0522_u32, 0];
+    // Two structs of effective, permitted and inheritable, the lower halves first.
+    let mut data = [[0_u32; 3]; 2];
+    // SAFETY: the kernel writes to the two integers of the header, where it does not know the version, and
+    // six integers of data.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr()) })?;
+    let [low, high] = data;
+    let [effective, permitted, inheritable] = [0, 1, 2].map(|set: usize| {
+        let half = |half: [u32; 3]| half.get(set).copied().map(u64::from).unwrap_or_default();
+        half(high) << 32 | half(low)
+    });
+    Ok(CapabilitySets { effective, permitted, inheritable })
+}
+
+/// Takes one capability, by number, out of the bounding set.
+pub fn drop_from_bounding_set(capability: u32) -> io::Result<()> {
+    prctl(libc::PR_CAPBSET_DROP, capability, 0).map(drop)
+}
+
+/// Whether a capability, by number, is in the bounding set.
+///
+/// # Errors
+/// `EINVAL` for one that the kernel does not know.
+pub fn is_in_bounding_set(capability: u32) -> io::Result<bool> {
+    Ok(prctl(libc::PR_CAPBSET_READ, capability, 0)? == 1)
+}
+
+/// The same of the ambient set.
+pub fn is_ambient(capability: u32) -> io::Result<bool> {
+    Ok(prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_IS_SET.cast_unsigned(), capability)? == 1)
+}
+
+/// For options that take integers only.
+fn prctl(option: libc::c_int, first: u32, second: u32) -> io::Result<libc::c_int> {
+    let [first, second, unused] = [first, second, 0].map(libc::c_ulong::from);
+    // SAFETY: those above take integers only and touch no memory.
+    Ok(Errno::result(unsafe { libc::prctl(option, first, second, unused, unused) })?)
 }
 
 /// The supplementary groups, `expected` of them and one more at most. Not by nix, which asks the system

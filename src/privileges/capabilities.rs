@@ -1,80 +1,30 @@
-//! Capabilities by name, through the `caps` crate, and by number where a kernel knows more than it does.
+//! Capabilities by number: a kernel may know more of them than any library has names for.
 //!
-//! Not its `read` and `all`: their hash sets need random numbers, which a machine may have none of.
+//! Not by `read` and `all` of the `caps` crate: their hash sets need random numbers, which a machine may have none of.
 
-use caps::{CapSet, Capability};
+use std::io;
+
+use caps::CapSet;
 
 use super::DropError;
-use crate::fault::Cause;
 use crate::sys;
 
-/// The capabilities that the crate has a name for, in the kernel's order: the number of each is its place.
-const NAMED: [Capability; 41] = [
-    Capability::CAP_CHOWN,
-    Capability::CAP_DAC_OVERRIDE,
-    Capability::CAP_DAC_READ_SEARCH,
-    Capability::CAP_FOWNER,
-    Capability::CAP_FSETID,
-    Capability::CAP_KILL,
-    Capability::CAP_SETGID,
-    Capability::CAP_SETUID,
-    Capability::CAP_SETPCAP,
-    Capability::CAP_LINUX_IMMUTABLE,
-    Capability::CAP_NET_BIND_SERVICE,
-    Capability::CAP_NET_BROADCAST,
-    Capability::CAP_NET_ADMIN,
-    Capability::CAP_NET_RAW,
-    Capability::CAP_IPC_LOCK,
-    Capability::CAP_IPC_OWNER,
-    Capability::CAP_SYS_MODULE,
-    Capability::CAP_SYS_RAWIO,
-    Capability::CAP_SYS_CHROOT,
-    Capability::CAP_SYS_PTRACE,
-    Capability::CAP_SYS_PACCT,
-    Capability::CAP_SYS_ADMIN,
-    Capability::CAP_SYS_BOOT,
-    Capability::CAP_SYS_NICE,
-    Capability::CAP_SYS_RESOURCE,
-    Capability::CAP_SYS_TIME,
-    Capability::CAP_SYS_TTY_CONFIG,
-    Capability::CAP_MKNOD,
-    Capability::CAP_LEASE,
-    Capability::CAP_AUDIT_WRITE,
-    Capability::CAP_AUDIT_CONTROL,
-    Capability::CAP_SETFCAP,
-    Capability::CAP_MAC_OVERRIDE,
-    Capability::CAP_MAC_ADMIN,
-    Capability::CAP_SYSLOG,
-    Capability::CAP_WAKE_ALARM,
-    Capability::CAP_BLOCK_SUSPEND,
-    Capability::CAP_AUDIT_READ,
-    Capability::CAP_PERFMON,
-    Capability::CAP_BPF,
-    Capability::CAP_CHECKPOINT_RESTORE,
-];
+/// A mask of the kernel's has room for so many.
+const NUMBERS: std::ops::Range<u32> = 0..64;
 
-/// The numbers that the crate has no name for: a mask of the kernel's has room for 64.
-const UNNAMED: std::ops::Range<u32> = 41..64;
-
-/// One of the five sets as a bit mask, as the kernel answers when it is asked for each capability. A kernel
-/// that does not know the set or the number has nothing in it.
-pub(super) fn ask(set: CapSet) -> u64 {
-    let held = |capability: &&Capability| caps::has_cap(None, set, **capability).unwrap_or(false);
-    let named: u64 = NAMED.iter().filter(held).map(Capability::bitmask).sum();
-    match set {
-        CapSet::Bounding => named | unnamed_bounding(),
-        // Of these the crate has no way to ask for a number, and only `/proc` says.
-        CapSet::Inheritable | CapSet::Permitted | CapSet::Effective | CapSet::Ambient => named,
-    }
+/// The bounding set as a bit mask, as the kernel answers for each.
+pub(super) fn bounding() -> u64 {
+    held(sys::is_in_bounding_set)
 }
 
-fn unnamed_bounding() -> u64 {
-    UNNAMED.filter(|number| sys::is_in_bounding_set(*number)).map(|number| 1 << number).sum()
+/// The same of the ambient set, which a kernel before Linux 4.3 has not.
+pub(super) fn ambient() -> u64 {
+    held(sys::is_ambient)
 }
 
-/// What of a mask the crate can be asked for.
-pub(super) fn named(mask: u64) -> u64 {
-    mask & NAMED.iter().map(Capability::bitmask).sum::<u64>()
+/// Ends at the first number that the kernel does not know.
+fn held(is_held: fn(u32) -> io::Result<bool>) -> u64 {
+    NUMBERS.map_while(|number| Some(u64::from(is_held(number).ok()?) << number)).sum()
 }
 
 /// Empties effective, permitted and inheritable set. The kernel empties the ambient set with them: nothing
@@ -87,28 +37,13 @@ pub(super) fn clear_sets() -> Result<(), DropError> {
 }
 
 /// Takes every capability of `mask` out of the bounding set, until one stays; that is the error.
-pub(super) fn drop_bounding(mask: u64) -> Result<(), Cause> {
-    for capability in NAMED.iter().filter(|capability| mask & capability.bitmask() != 0) {
-        caps::drop(None, CapSet::Bounding, *capability).map_err(|cause| cause.to_string())?;
-    }
-    for number in UNNAMED.filter(|number| mask >> number & 1 == 1) {
-        sys::drop_from_bounding_set(number)?;
-    }
-    Ok(())
+pub(super) fn drop_bounding(mask: u64) -> io::Result<()> {
+    NUMBERS.filter(|number| mask >> number & 1 == 1).try_for_each(sys::drop_from_bounding_set)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_names_place_is_its_number() {
-        for (number, capability) in NAMED.iter().enumerate() {
-            assert_eq!(usize::from(capability.index()), number);
-        }
-        assert_eq!(NAMED.len(), caps::all().len(), "none that the crate knows is left out");
-        assert_eq!(UNNAMED.start as usize, NAMED.len());
-    }
 
     #[test]
     fn the_kernel_answers_what_its_file_says() {
@@ -117,14 +52,15 @@ mod tests {
             let line = status.lines().find_map(|found| found.strip_prefix(line)).unwrap();
             u64::from_str_radix(line.trim(), 16).unwrap()
         };
+        let sets = sys::capability_sets().unwrap();
         for (set, line) in [
-            (CapSet::Inheritable, "CapInh:"),
-            (CapSet::Permitted, "CapPrm:"),
-            (CapSet::Effective, "CapEff:"),
-            (CapSet::Bounding, "CapBnd:"),
-            (CapSet::Ambient, "CapAmb:"),
+            (sets.inheritable, "CapInh:"),
+            (sets.permitted, "CapPrm:"),
+            (sets.effective, "CapEff:"),
+            (bounding(), "CapBnd:"),
+            (ambient(), "CapAmb:"),
         ] {
-            assert_eq!(ask(set), mask(line), "{line}");
+            assert_eq!(set, mask(line), "{line}");
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::path::Path;
 
-use caps::CapSet;
+use caps::Capability;
 use nix::sys::prctl;
 use nix::unistd::{getresgid, getresuid};
 
 use super::{DropError, Target, capabilities};
 use crate::fault::Cause;
 use crate::kernel_file;
-use crate::sys;
+use crate::sys::{self, CapabilitySets};
 
 /// Real, effective and saved id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +23,7 @@ pub(super) struct Ids {
 /// The five capability sets as bit masks, as in `/proc/self/status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Capabilities {
-    pub inheritable: u64,
-    pub permitted: u64,
-    pub effective: u64,
+    pub sets: CapabilitySets,
     pub bounding: u64,
     pub ambient: u64,
 }
@@ -40,8 +38,6 @@ pub(super) struct Credentials {
     /// `SigIgn`: a bit a signal, the lowest for signal 1.
     pub ignored_signals: u64,
 }
-
-const CAP_SETPCAP: u32 = 8; // capability.h
 
 /// NGROUPS_MAX, linux/limits.h
 const MOST_GROUPS: usize = 65_536;
@@ -123,11 +119,14 @@ impl Credentials {
                 None => supplementary_groups(MOST_GROUPS)?,
             },
             capabilities: Capabilities {
-                inheritable: status.inheritable.unwrap_or_else(|| capabilities::ask(CapSet::Inheritable)),
-                permitted: status.permitted.unwrap_or_else(|| capabilities::ask(CapSet::Permitted)),
-                effective: status.effective.unwrap_or_else(|| capabilities::ask(CapSet::Effective)),
-                bounding: status.bounding.unwrap_or_else(|| capabilities::ask(CapSet::Bounding)),
-                ambient: status.ambient.unwrap_or_else(|| capabilities::ask(CapSet::Ambient)),
+                sets: match (status.effective, status.permitted, status.inheritable) {
+                    (Some(effective), Some(permitted), Some(inheritable)) => {
+                        CapabilitySets { effective, permitted, inheritable }
+                    }
+                    _ => capability_sets()?,
+                },
+                bounding: status.bounding.unwrap_or_else(capabilities::bounding),
+                ambient: status.ambient.unwrap_or_else(capabilities::ambient),
             },
             no_new_privs: status.no_new_privs.map_or_else(has_no_new_privs, Ok)?,
             // What may be ignored is reset, and resetting what is not changes nothing.
@@ -136,25 +135,30 @@ impl Credentials {
     }
 
     /// The same, and the kernel asked for each fact a second way: a `/proc` that is not this kernel's proves
-    /// nothing. Effective and ambient set are no larger than the permitted one, which is asked for.
+    /// nothing. The ambient set is no larger than the permitted one, which is asked for.
     pub fn read_twice() -> Result<Self, DropError> {
         let status = Self::read()?;
-        let Capabilities { inheritable, permitted, bounding, .. } = status.capabilities;
-        let told =
-            (user_ids()?, group_ids()?, supplementary_groups(status.groups.len())?, has_no_new_privs()?);
-        let masks = [CapSet::Inheritable, CapSet::Permitted, CapSet::Bounding].map(capabilities::ask);
-        let said = (status.uids, status.gids, status.groups.clone(), status.no_new_privs);
-        if told != said
-            || masks.map(capabilities::named) != [inheritable, permitted, bounding].map(capabilities::named)
-        {
-            let answer = format!("the kernel itself says {told:?} and capabilities {masks:x?}");
+        let told = Self {
+            uids: user_ids()?,
+            gids: group_ids()?,
+            groups: supplementary_groups(status.groups.len())?,
+            capabilities: Capabilities {
+                sets: capability_sets()?,
+                bounding: capabilities::bounding(),
+                ..status.capabilities
+            },
+            no_new_privs: has_no_new_privs()?,
+            ..status
+        };
+        if told != status {
+            let answer = format!("the kernel itself says {told:x?}");
             return Err(unproven(format!("reading {STATUS}"), answer));
         }
         Ok(status)
     }
 
     fn may_empty_bounding_set(&self) -> bool {
-        self.capabilities.effective >> CAP_SETPCAP & 1 == 1
+        self.capabilities.sets.effective & Capability::CAP_SETPCAP.bitmask() != 0
     }
 
     fn was_root(&self) -> bool {
@@ -176,6 +180,10 @@ fn supplementary_groups(expected: usize) -> Result<Vec<u32>, DropError> {
     sys::groups(expected).map_err(|cause| unproven("getgroups", cause))
 }
 
+fn capability_sets() -> Result<CapabilitySets, DropError> {
+    sys::capability_sets().map_err(|cause| unproven("capget", cause))
+}
+
 fn has_no_new_privs() -> Result<bool, DropError> {
     prctl::get_no_new_privs().map_err(|cause| unproven("prctl(PR_GET_NO_NEW_PRIVS)", cause))
 }
@@ -193,9 +201,9 @@ pub(super) fn check(before: &Credentials, after: &Credentials, target: Target) -
         ("user ids", after.uids == all(target.uid.as_raw())),
         ("group ids", after.gids == all(target.gid.as_raw())),
         ("supplementary groups", after.groups == [target.gid.as_raw()] || groups_may_stay),
-        ("inheritable capabilities", caps.inheritable == 0),
-        ("permitted capabilities", caps.permitted == 0),
-        ("effective capabilities", caps.effective == 0),
+        ("inheritable capabilities", caps.sets.inheritable == 0),
+        ("permitted capabilities", caps.sets.permitted == 0),
+        ("effective capabilities", caps.sets.effective == 0),
         ("ambient capabilities", caps.ambient == 0),
         ("bounding capabilities", caps.bounding == 0 || !before.may_empty_bounding_set()),
         ("no_new_privs", after.no_new_privs || !target.no_new_privs),
@@ -215,20 +223,21 @@ mod tests {
     use super::*;
     use crate::identity::{Gid, Uid};
 
-    const NO_CAPABILITIES: Capabilities =
-        Capabilities { inheritable: 0, permitted: 0, effective: 0, bounding: 0, ambient: 0 };
+    fn capabilities(mask: u64) -> Capabilities {
+        let sets = CapabilitySets { effective: mask, permitted: mask, inheritable: 0 };
+        Capabilities { sets, bounding: mask, ambient: 0 }
+    }
 
     fn ids(id: u32) -> Ids {
         Ids { real: id, effective: id, saved: id }
     }
 
     fn root() -> Credentials {
-        let capabilities = Capabilities { effective: !0, permitted: !0, bounding: !0, ..NO_CAPABILITIES };
         Credentials {
             uids: ids(0),
             gids: ids(0),
             groups: vec![0, 4],
-            capabilities,
+            capabilities: capabilities(!0),
             no_new_privs: false,
             ignored_signals: 0,
         }
@@ -239,7 +248,7 @@ mod tests {
             uids: ids(1000),
             gids: ids(1001),
             groups: vec![1001],
-            capabilities: NO_CAPABILITIES,
+            capabilities: capabilities(0),
             no_new_privs: true,
             ignored_signals: 0,
         }
@@ -301,9 +310,9 @@ mod tests {
             ("group ids", |c| c.gids.saved = 0),
             ("supplementary groups", |c| c.groups = vec![]),
             ("supplementary groups", |c| c.groups = vec![1001, 4]),
-            ("inheritable capabilities", |c| c.capabilities.inheritable = 1),
-            ("permitted capabilities", |c| c.capabilities.permitted = 1 << 40),
-            ("effective capabilities", |c| c.capabilities.effective = 1),
+            ("inheritable capabilities", |c| c.capabilities.sets.inheritable = 1),
+            ("permitted capabilities", |c| c.capabilities.sets.permitted = 1 << 40),
+            ("effective capabilities", |c| c.capabilities.sets.effective = 1),
             ("ambient capabilities", |c| c.capabilities.ambient = 1),
             ("bounding capabilities", |c| c.capabilities.bounding = 1 << 63),
             ("no_new_privs", |c| c.no_new_privs = false),
@@ -319,7 +328,7 @@ mod tests {
     #[test]
     fn without_setpcap_the_bounding_set_may_stay() {
         let mut before = root();
-        before.capabilities.effective &= !(1 << CAP_SETPCAP);
+        before.capabilities.sets.effective &= !Capability::CAP_SETPCAP.bitmask();
         let mut after = site();
         after.capabilities.bounding = 1;
         assert!(check(&before, &after, target()).is_ok());
