@@ -5,14 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use crate::as_text::serde_as_text;
 
 /// The longest path `sockaddr_un` holds besides its NUL (unix(7)).
 const LONGEST_SOCKET_PATH: usize = 107;
 
 /// An address that lsphp can listen on. `Display` gives it back in the form that `-b` takes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// An IP address and a port other than 0.
     Inet(SocketAddr),
@@ -52,19 +51,7 @@ impl FromStr for Address {
     }
 }
 
-impl TryFrom<String> for Address {
-    type Error = AddressError;
-
-    fn try_from(text: String) -> Result<Self, AddressError> {
-        text.parse()
-    }
-}
-
-impl From<Address> for String {
-    fn from(address: Address) -> Self {
-        address.to_string()
-    }
-}
+serde_as_text!(Address);
 
 fn parse_path(text: &str) -> Result<Address, &'static str> {
     if text.bytes().any(|byte| byte.is_ascii_control()) {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::as_text::serde_as_text;
 use crate::paths::{HOMES, SITE_LINKS};
 
 /// The site as the panel names it.
@@ -87,7 +88,7 @@ non_root_id!(Uid, "user");
 non_root_id!(Gid, "group");
 
 /// A user name: `[A-Za-z_][A-Za-z0-9_.-]{0,31}`, so never a path, an option or `..`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User(String);
 
 impl User {
@@ -112,12 +113,6 @@ impl FromStr for User {
     }
 }
 
-impl<'de> Deserialize<'de> for User {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer, "not a user name")
-    }
-}
-
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -127,7 +122,7 @@ impl fmt::Display for User {
 /// A host name, or a wildcard as panels write it: `*.example.com`, `_wildcard.example.com`.
 ///
 /// Labels may hold underscores: no DNS host name does, but virtual hosts of customers do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Domain(String);
 
 impl Domain {
@@ -154,16 +149,7 @@ fn is_label(label: &str) -> bool {
         && !label.ends_with('-')
 }
 
-impl<'de> Deserialize<'de> for Domain {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_text(deserializer, "not a domain")
-    }
-}
-
-/// What was written by this program may have been written by somebody else.
-fn from_text<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D, fault: &str) -> Result<T, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(|_| D::Error::custom(fault))
-}
+serde_as_text!(User, Domain);
 
 impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

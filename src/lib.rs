@@ -30,6 +30,7 @@
 
 pub mod address;
 pub mod address_space;
+mod as_text;
 pub mod cgroup;
 pub mod cli;
 pub mod clients;

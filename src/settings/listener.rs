@@ -3,11 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use super::reader::Reader;
 use super::{AllGiven, Given, Source, variable};
 use crate::address::Address;
+use crate::as_text::serde_as_text;
 use crate::clients::Clients;
 use crate::fault::Fault;
 use crate::identity::Gid;
@@ -84,14 +83,8 @@ impl ListenerOptions {
 }
 
 /// Who may connect to a unix socket: whoever may write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketMode(u32);
-
-/// No mode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not three or four octal digits up to 0777")]
-pub struct NotAMode;
 
 impl SocketMode {
     /// The site and the front end's group.
@@ -107,32 +100,21 @@ impl SocketMode {
 }
 
 impl FromStr for SocketMode {
-    type Err = NotAMode;
+    type Err = ();
 
-    fn from_str(text: &str) -> Result<Self, NotAMode> {
+    /// Three or four octal digits.
+    fn from_str(text: &str) -> Result<Self, ()> {
         if !matches!(text.len(), 3 | 4) || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NotAMode);
+            return Err(());
         }
         match u32::from_str_radix(text, 8) {
             Ok(bits @ 0..=0o777) => Ok(Self(bits)),
-            _ => Err(NotAMode),
+            _ => Err(()),
         }
     }
 }
 
-impl TryFrom<String> for SocketMode {
-    type Error = NotAMode;
-
-    fn try_from(text: String) -> Result<Self, NotAMode> {
-        text.parse()
-    }
-}
-
-impl From<SocketMode> for String {
-    fn from(mode: SocketMode) -> Self {
-        mode.to_string()
-    }
-}
+serde_as_text!(SocketMode);
 
 impl fmt::Display for SocketMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
