@@ -47,7 +47,6 @@ pub struct Status {
     pub user: String,
     pub domain: Option<String>,
     /// What a supervising pid 1 is doing.
-    #[serde(serialize_with = "word")]
     pub doing: Option<Doing>,
     /// Seconds since 1970.
     pub started_at: u64,
@@ -263,10 +262,6 @@ fn row(worker: &Worker) -> Row {
         start_ticks: worker.start_ticks,
         waits: worker.waits,
     }
-}
-
-fn word<S: Serializer>(doing: &Option<Doing>, serializer: S) -> Result<S::Ok, S::Error> {
-    doing.map(Doing::word).serialize(serializer)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub struct Report {
 }
 
 /// What is known of the site; what is not was not reached, not asked for, or the kernel does not say.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Findings {
     /// What a supervising pid 1 is doing; `None`: lsphp is the process itself.
     pub doing: Option<Doing>,
@@ -29,8 +29,10 @@ pub struct Findings {
     pub queue: Option<Queue>,
     /// Who gets an answer; `None`: everybody, or nobody knows.
     pub allowed_clients: Option<Clients>,
+    #[serde(flatten)]
     pub events: Events,
     /// How long a connect took.
+    #[serde(rename = "connect_ms", serialize_with = "option_in_ms")]
     pub connect: Option<Duration>,
     pub answer: Option<Answer>,
 }
@@ -42,9 +44,10 @@ pub struct Workers {
 }
 
 /// What PHP said to the ping.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
     pub status: u16,
+    #[serde(rename = "ms", serialize_with = "in_ms")]
     pub time: Duration,
     /// PHP's version.
     pub php: String,
@@ -110,54 +113,34 @@ impl fmt::Display for Report {
 }
 
 /// The shape that docs/health.md documents.
-#[derive(Serialize)]
-struct Json<'a> {
-    healthy: bool,
-    reason: Option<&'static str>,
-    message: String,
-    doing: Option<&'static str>,
-    pid: Option<u32>,
-    workers: Option<Workers>,
-    queue: Option<Queue>,
-    allowed_clients: Option<&'a Clients>,
-    saturated: bool,
-    oom_kills: Option<u64>,
-    forks_refused: Option<u64>,
-    connect_ms: Option<f64>,
-    answer: Option<AnswerJson<'a>>,
-}
-
-#[derive(Serialize)]
-struct AnswerJson<'a> {
-    status: u16,
-    ms: f64,
-    php: &'a str,
-}
-
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let found = &self.found;
+        #[derive(Serialize)]
+        struct Json<'a> {
+            healthy: bool,
+            reason: Option<&'static str>,
+            message: String,
+            saturated: bool,
+            #[serde(flatten)]
+            found: &'a Findings,
+        }
         Json {
             healthy: self.verdict.is_ok(),
             reason: self.verdict.as_ref().err().map(Reason::name),
             message: self.to_string(),
-            doing: found.doing.map(Doing::word),
-            pid: found.pid,
-            workers: found.workers,
-            queue: found.queue,
-            allowed_clients: found.allowed_clients.as_ref(),
-            saturated: found.is_saturated(),
-            oom_kills: found.events.oom_kills,
-            forks_refused: found.events.forks_refused,
-            connect_ms: found.connect.map(milliseconds),
-            answer: found.answer.as_ref().map(|answer| AnswerJson {
-                status: answer.status,
-                ms: milliseconds(answer.time),
-                php: &answer.php,
-            }),
+            saturated: self.found.is_saturated(),
+            found: &self.found,
         }
         .serialize(serializer)
     }
+}
+
+fn in_ms<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    milliseconds(*time).serialize(serializer)
+}
+
+fn option_in_ms<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(milliseconds).serialize(serializer)
 }
 
 /// To the microsecond.

@@ -3,10 +3,13 @@
 
 use std::ffi::CString;
 
+use serde::Serialize;
+
 use super::pool::Pool;
 
 /// What a supervising pid 1 is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Doing {
     Serving,
     Reloading,
