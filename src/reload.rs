@@ -91,7 +91,6 @@ pub fn reload() -> Result<Reloaded, StartError> {
     }
     let record = RunRecord::read(Path::new("/")).map_err(unreadable)?;
     let specification = specification(&plan, &record)?;
-    start::check_ids(&privileged, &plan)?;
 
     let files = Files::write(&privileged, &plan, lsphp, &record)?;
     let mut stream = UnixStream::connect(CONTROL_SOCKET).map_err(unreachable)?;

@@ -76,7 +76,6 @@ pub fn start() -> Result<Ending, StartError> {
     let (privileged, plan) = begin()?;
     let path = usable(&plan)?; // before the warnings, which hold the same line
     plan.warnings.iter().for_each(Fault::warn);
-    check_ids(&privileged, &plan)?;
     info!("{}", summary(&plan));
 
     // Before anything slow: whoever connects while the site starts waits instead of being refused.
@@ -191,13 +190,16 @@ fn open_control(privileged: &Privileged, plan: &Plan) -> Result<UnixListener, Ef
     effects::open_control_socket(privileged, plan.site.uid, plan.site.gid)
 }
 
-/// What comes first whatever is executed in the end: the plan decided, the log set up as it says.
+/// What comes first whatever is executed in the end: the plan decided, the log set up as it says, and whether this
+/// process may become the site's user.
 pub fn begin() -> Result<(Privileged, Plan), StartError> {
     let privileged = Privileged::take()?;
     let (log, plan) = gather::plan(Path::new("/"), privileged.started_as(), None);
     logging::init(log);
     set_umask()?;
-    Ok((privileged, plan.map_err(StartError::Refused)?))
+    let plan = plan.map_err(StartError::Refused)?;
+    check_ids(&privileged, &plan)?;
+    Ok((privileged, plan))
 }
 
 /// What this start leaves for those who look at the site later: this process will be lsphp, which opens
@@ -235,7 +237,7 @@ pub fn usable(plan: &Plan) -> Result<&Path, ExecError> {
 }
 
 /// A non-root start cannot become somebody else: say so before anything is done.
-pub fn check_ids(privileged: &Privileged, plan: &Plan) -> Result<(), StartError> {
+fn check_ids(privileged: &Privileged, plan: &Plan) -> Result<(), StartError> {
     let own = privileged.started_as();
     let (uid, gid) = (plan.site.uid.as_raw(), plan.site.gid.as_raw());
     if privileged.is_root() || (own.uid, own.gid) == (uid, gid) {

@@ -42,7 +42,6 @@ fn as_site_user(command: &[OsString]) -> Exit {
 
 fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, StartError> {
     let (privileged, plan) = start::begin()?;
-    start::check_ids(&privileged, &plan)?;
     let site_user = start::drop_privileges(privileged, &plan)?;
     let path = find(command.first().map(OsString::as_os_str).unwrap_or_default(), &plan);
     let program = Program {

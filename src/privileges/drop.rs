@@ -19,7 +19,7 @@ pub(super) fn irrevocably(
     if started_as.uid == 0 {
         change_ids(target)?;
     } else {
-        keep_ids(&before, target, &mut warnings)?;
+        drop_groups(&before, target, &mut warnings);
     }
     // setresuid does most of this, but not where securebits forbid it, not to the inheritable set, and
     // not on a start that keeps its ids.
@@ -57,22 +57,12 @@ fn change_ids(target: Target) -> Result<(), DropError> {
     setresuid(uid, uid, uid).map_err(|cause| DropError::new(format!("setresuid({uid})"), cause, NEEDS))
 }
 
-/// A non-root start cannot change ids, so they must be right; its groups can only be reported.
-fn keep_ids(before: &Credentials, target: Target, warnings: &mut Vec<Fault>) -> Result<(), DropError> {
-    let wanted = (target.uid.as_raw(), target.gid.as_raw());
-    let own = (before.uids.effective, before.gids.effective);
-    if own != wanted {
-        let cause = format!("this process is {}:{}, not {}:{}", own.0, own.1, wanted.0, wanted.1);
-        return Err(DropError::new(
-            "starting as a non-root user",
-            cause,
-            "start as root, or with --user UID:GID of the site",
-        ));
-    }
-    if before.groups.iter().any(|group| *group != wanted.1) && setgroups(&[target.gid.into()]).is_err() {
+/// A start without root cannot change its ids, which the proof looks at; its groups can only be reported.
+fn drop_groups(before: &Credentials, target: Target, warnings: &mut Vec<Fault>) {
+    let others = before.groups.iter().any(|group| *group != target.gid.as_raw());
+    if others && setgroups(&[target.gid.into()]).is_err() {
         let operation = format!("dropping supplementary groups {:?}", before.groups);
         let hint = "start the container without them";
         warnings.push(Fault::new(operation, Object::Nothing, "only root can do that", hint));
     }
-    Ok(())
 }
