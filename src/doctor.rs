@@ -112,11 +112,11 @@ pub fn examine(root: &Path, run: &RunRecord<StatusPlan>) -> Vec<Finding> {
 }
 
 pub fn is_down(down: &Down) -> Finding {
-    let way_out = match down.reason {
+    let hint = match down.reason {
         Reason::Starting { .. } | Reason::Restarting { .. } => "; look again in a moment",
         _ => "",
     };
-    Symptom::Down.found(format!("{}{way_out}", down.reason))
+    Symptom::Down.found(format!("{}{hint}", down.reason))
 }
 
 #[cfg(test)]

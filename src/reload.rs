@@ -12,19 +12,15 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use crate::address::Address;
 use crate::effects::{self, EffectError};
 use crate::fault::{Cause, Fault, Object};
 use crate::health::probe;
-use crate::identity::Site;
 use crate::lsapi::Deadline;
 use crate::paths::{CONTROL_SOCKET, NEXT_DIRECTORY, RUN_RECORD, RUNTIME_DIRECTORY};
-use crate::plan::php_ini::IniPlan;
-use crate::plan::{FrontEndPlan, ListenerPlan, MemoryPlan, OpcachePlan, Plan, SupervisionPlan};
+use crate::plan::{ListenerPlan, Plan};
 use crate::privileges::Privileged;
-use crate::running::RunRecord;
+use crate::running::{RunRecord, StatusPlan};
 use crate::start::{self, StartError};
 use crate::supervise::control::{self, Answer, Request, Specification};
 
@@ -36,18 +32,6 @@ const PROOF_TIME: Duration = Duration::from_secs(20);
 
 /// How long pid 1 has to say that the new lsphp has ended, when that does not answer.
 const OBITUARY_TIME: Duration = Duration::from_secs(1);
-
-/// The part of the plan that a reload compares.
-#[derive(Debug, Deserialize)]
-pub struct OldPlan {
-    site: Site,
-    front_end: FrontEndPlan,
-    listener: ListenerPlan,
-    memory: MemoryPlan,
-    opcache: OpcachePlan,
-    ini: IniPlan,
-    pub supervision: Option<SupervisionPlan>,
-}
 
 /// What changed, and with how many workers the new lsphp serves.
 #[derive(Debug)]
@@ -119,7 +103,7 @@ fn refuse_a_sites_directory(plan: &Plan) -> Result<(), StartError> {
 }
 
 /// What pid 1 is to start, if this is the site that runs and only what can change has changed.
-fn specification(plan: &Plan, record: &RunRecord<OldPlan>) -> Result<Specification, StartError> {
+fn specification(plan: &Plan, record: &RunRecord<StatusPlan>) -> Result<Specification, StartError> {
     let mut faults = Vec::new();
     if record.plan.supervision.is_none() {
         let cause = "this site was started without CAC_SUPERVISE=1, so nothing is there to replace its lsphp";
@@ -169,7 +153,7 @@ impl Files {
         privileged: &Privileged,
         plan: &Plan,
         lsphp: &Path,
-        record: &RunRecord<OldPlan>,
+        record: &RunRecord<StatusPlan>,
     ) -> Result<Self, StartError> {
         let ini = Path::new(&plan.ini.path);
         let text = plan.ini.render();
@@ -292,7 +276,7 @@ fn fault(cause: impl Into<Cause>, hint: &'static str) -> Fault {
 /// Directives that are compared as numbers of the plan.
 const COMPARED: [&str; 2] = ["opcache.memory_consumption", "opcache.max_accelerated_files"];
 
-pub fn changes(before: &OldPlan, after: &Plan) -> Vec<String> {
+pub fn changes(before: &StatusPlan, after: &Plan) -> Vec<String> {
     let mut changes = Vec::new();
     let mut compare = |what: &str, before: u64, after: u64| {
         if before != after {

@@ -30,4 +30,4 @@ pub(crate) mod title;
 pub(crate) mod worker;
 pub(crate) mod workers;
 
-pub(crate) use self::record::{ListenerRecord, RunRecord};
+pub(crate) use self::record::{ListenerRecord, RunRecord, StatusPlan};

@@ -11,15 +11,14 @@ pub mod watch;
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use self::estimate::{Estimate, Peaks};
 use crate::cgroup;
 use crate::health::{self, Reason};
 use crate::identity::Site;
-use crate::plan::php_ini::IniPlan;
-use crate::plan::{FrontEndPlan, MemoryPlan, OpcachePlan, SupervisionPlan, WorkersPlan};
 use crate::privileges::{DropError, Privileged, Target};
+pub(crate) use crate::running::StatusPlan;
 use crate::running::connections::Connections;
 use crate::running::process::comm_of;
 use crate::running::socket::Queue;
@@ -27,18 +26,6 @@ use crate::running::worker::{self, Activity, Clock, Worker};
 use crate::running::{RunRecord, cgroup_memory, events, lineage};
 use crate::sizing::Demand;
 use crate::supervise::name::{self, Doing};
-
-/// The part of the plan that a status is held against.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct StatusPlan {
-    pub site: Site,
-    pub memory: MemoryPlan,
-    pub workers: WorkersPlan,
-    pub opcache: OpcachePlan,
-    pub ini: IniPlan,
-    pub front_end: FrontEndPlan,
-    pub supervision: Option<SupervisionPlan>,
-}
 
 /// A site at one moment. The shape that docs/status.md documents; null is what the kernel does not say.
 #[derive(Debug, Clone, PartialEq, Serialize)]

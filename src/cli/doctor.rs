@@ -30,7 +30,7 @@ pub fn run(arguments: &DoctorArgs) -> Exit {
         Ok(run) => {
             // As root, who may read the site file; then nothing of the site's is looked at before the drop.
             let now = gather::plan(Path::new(ROOT), StartedAs::of_this_process(), None).1;
-            let mut findings = doctor::compare(Path::new(ROOT), &now);
+            let mut findings = doctor::compare(&run, &now);
             if let Err(error) = status::become_its_user(&run.plan.site) {
                 complain(error);
                 return Exit::Privileges;

@@ -30,13 +30,15 @@ fn estimate(status: &Status) -> Option<Finding> {
     let setting = u64::from(estimate.setting_mib);
     let largest = estimate.largest_peak_bytes?.div_ceil(MIB);
     if largest > setting {
-        let way_out = estimate.suggested_mib.map_or_else(
+        let hint = estimate.suggested_mib.map_or_else(
             || format!("raise LSPHP_WORKER_ESTIMATE_MB above {largest}, or the memory limit"),
             |_| estimate.message.clone(),
         );
-        return Some(Symptom::EstimateTooLow.found(format!(
-            "a worker needed {largest} MiB, LSPHP_WORKER_ESTIMATE_MB is {setting}: {way_out}"
-        )));
+        return Some(
+            Symptom::EstimateTooLow.found(format!(
+                "a worker needed {largest} MiB, LSPHP_WORKER_ESTIMATE_MB is {setting}: {hint}"
+            )),
+        );
     }
     let (suggested, carried) = (u64::from(estimate.suggested_mib?), estimate.suggested_workers?);
     (suggested * 2 <= setting && carried > estimate.workers)

@@ -13,7 +13,8 @@ use crate::cgroup::EventFiles;
 use crate::identity::Site;
 use crate::kernel_file;
 use crate::paths::RUN_RECORD;
-use crate::plan::{FrontEndPlan, ListenerPlan, Plan, SupervisionPlan};
+use crate::plan::php_ini::IniPlan;
+use crate::plan::{FrontEndPlan, ListenerPlan, MemoryPlan, OpcachePlan, Plan, SupervisionPlan, WorkersPlan};
 
 /// More than any record has: it names the variables that are passed on, and the kernel takes 2 MiB
 /// of them at most.
@@ -57,10 +58,23 @@ pub struct ListenerRecord {
     pub handed_over: Option<u64>,
 }
 
-/// The part of the plan that is read back, in the plan's own types.
+/// The part of the plan that every check reads, in the plan's own types.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RecordedPlan {
     pub site: Site,
+    pub front_end: FrontEndPlan,
+    pub listener: ListenerPlan,
+    pub supervision: Option<SupervisionPlan>,
+}
+
+/// As much of it as status, doctor and a reload compare with what is now.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct StatusPlan {
+    pub site: Site,
+    pub memory: MemoryPlan,
+    pub workers: WorkersPlan,
+    pub opcache: OpcachePlan,
+    pub ini: IniPlan,
     pub front_end: FrontEndPlan,
     pub listener: ListenerPlan,
     pub supervision: Option<SupervisionPlan>,
