@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::health::Reason;
+use crate::one_line::OneLine;
 use crate::running::RunRecord;
 use crate::status::estimate::Peaks;
 use crate::status::{self, Down, StatusPlan};
@@ -33,8 +34,7 @@ pub struct Finding {
 /// `saturated: …`, on one line.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = self.message.replace(|character: char| character.is_control(), " ");
-        write!(f, "{}: {message}", self.fault.name())
+        write!(f, "{}: {}", self.fault.name(), OneLine(&self.message))
     }
 }
 

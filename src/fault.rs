@@ -4,13 +4,15 @@
 //! carries the same as fields beside that line.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use serde::{Serialize, Serializer};
+
+use crate::one_line::OneLine;
 
 /// What was done, to what, why it went wrong, and the way out. Boxed, as every result of a step has room for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,34 +119,21 @@ impl Fault {
 /// One line, whatever a name or a value holds.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = OneLine(f);
-        line.write_str(&self.operation)?;
-        match &self.object {
-            Object::Nothing => {}
-            Object::Path(path) => write!(line, " {}", path.display())?,
-            Object::Variable { name, place: None } => write!(line, " {name}")?,
-            Object::Variable { name, place: Some(place) } => write!(line, " {name} from {place}")?,
-        }
-        write!(line, ": {}", self.cause.text)?;
-        if self.hint.is_empty() { Ok(()) } else { write!(line, "; {}", self.hint) }
+        OneLine(&*self.0).fmt(f)
     }
 }
 
-/// Writes control characters as escapes.
-struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
-
-impl fmt::Write for OneLine<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive(char::is_control) {
-            match part.chars().next_back().filter(|last| last.is_control()) {
-                None => self.0.write_str(part)?,
-                Some(control) => {
-                    self.0.write_str(part.trim_end_matches(control))?;
-                    write!(self.0, "{}", control.escape_default())?;
-                }
-            }
+impl fmt::Display for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.operation)?;
+        match &self.object {
+            Object::Nothing => {}
+            Object::Path(path) => write!(f, " {}", path.display())?,
+            Object::Variable { name, place: None } => write!(f, " {name}")?,
+            Object::Variable { name, place: Some(place) } => write!(f, " {name} from {place}")?,
         }
-        Ok(())
+        write!(f, ": {}", self.cause.text)?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, "; {}", self.hint) }
     }
 }
 

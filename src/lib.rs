@@ -46,6 +46,7 @@ pub(crate) mod listener;
 pub(crate) mod logging;
 pub mod lsapi;
 pub mod lsphp;
+mod one_line;
 pub(crate) mod paths;
 pub mod plan;
 pub mod privileges;

@@ -253,7 +253,7 @@ fn ask(
 
 fn unexpected(answer: Answer) -> StartError {
     let why = match answer {
-        Answer::Refused(why) => why.chars().filter(|character| !character.is_control()).take(500).collect(),
+        Answer::Refused(why) => why,
         Answer::Started | Answer::Serving { .. } => "process 1 said something else than was asked".to_owned(),
     };
     StartError::Reload(fault(why, "the old lsphp serves on"))

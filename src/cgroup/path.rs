@@ -5,7 +5,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::files::printable;
+use crate::one_line::OneLine;
 
 /// Where a cgroup is, relative to the root of the reader's cgroup namespace.
 ///
@@ -70,7 +70,7 @@ impl fmt::Display for CgroupPath {
             f.write_str("/..")?;
         }
         for name in &self.names {
-            write!(f, "/{}", printable(name.as_bytes()))?;
+            write!(f, "/{}", OneLine(name.display()))?;
         }
         Ok(())
     }

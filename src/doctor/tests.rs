@@ -60,7 +60,7 @@ fn stuck_is_who_waits_at_both_looks_for_the_same() {
 
 #[test]
 fn a_finding_is_one_line() {
-    assert_eq!(Symptom::Volume.found("a\nb\x1b").to_string(), "volume: a b ");
+    assert_eq!(Symptom::Volume.found("a\nb\x1b").to_string(), "volume: a\\nb\\u{1b}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::Reason;
 use crate::clients::Clients;
+use crate::one_line::OneLine;
 use crate::running::events::Events;
 use crate::running::socket::Queue;
 use crate::supervise::name::Doing;
@@ -104,9 +105,7 @@ impl fmt::Display for Report {
                 let troubles = self.found.troubles();
                 let aside =
                     if troubles.is_empty() { String::new() } else { format!(" ({})", troubles.join(", ")) };
-                // One line, whatever a name or a message of the system's holds.
-                let line = format!("unhealthy: {reason}{aside}");
-                f.write_str(&line.replace(|character: char| character.is_control(), " "))
+                OneLine(format_args!("unhealthy: {reason}{aside}")).fmt(f)
             }
         }
     }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::one_line::OneLine;
+
 /// The rest of a longer line is dropped: it comes from the site's own code too.
 const LONGEST_LINE: usize = 4096;
 
@@ -74,7 +76,8 @@ impl Stderr {
     }
 
     fn line(&mut self, line: &[u8], now: Duration, oom_killed: &mut dyn FnMut() -> bool) -> Vec<Line> {
-        let text = without_prefix(&printable(line));
+        let line = String::from_utf8_lossy(line);
+        let text = without_prefix(&OneLine(line.trim_end_matches('\r')).to_string());
         let is_said_by_us = text.is_empty() || RETIRED.iter().any(|retired| text.contains(retired));
         if is_said_by_us {
             return Vec::new();
@@ -174,21 +177,6 @@ fn signal(text: &str) -> Option<i32> {
     let number: String =
         number.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     number.parse().ok()
-}
-
-/// One line on a terminal, whatever the site wrote.
-fn printable(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(line);
-    let text = text.trim_end_matches('\r');
-    let mut printable = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() && character != '\t' {
-            printable.extend(character.escape_default());
-        } else {
-            printable.push(character);
-        }
-    }
-    printable
 }
 
 #[cfg(test)]
