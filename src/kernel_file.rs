@@ -11,6 +11,9 @@ const MAX_SIZE: u64 = 4 << 20;
 /// More than most of them have.
 const USUAL_SIZE: usize = 2048;
 
+/// More than most tables have.
+const USUAL_TABLE: u64 = 16 << 10;
+
 /// Reads all of `path`, which the kernel makes up in one go, as it does all files of a cgroup and most of
 /// a process (`single_open` of its seq_file.c): a read that leaves room was the last.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -38,15 +41,15 @@ pub fn read_table(path: &Path) -> io::Result<Vec<u8>> {
     read_start(path, MAX_SIZE)
 }
 
-/// Reads the first `most` bytes of such a table.
+/// Reads the first `most` bytes of such a table, or of any file that somebody else may have written.
 pub fn read_start(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::with_capacity(USUAL_SIZE);
+    let mut content = Vec::with_capacity(usize::try_from(most.min(USUAL_TABLE)).unwrap_or_default());
     open(path)?.take(most).read_to_end(&mut content)?;
     Ok(content)
 }
 
 /// A fifo in its place is not waited for, and a link not followed.
-pub fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }

@@ -1,6 +1,6 @@
 //! `run.json`: what a start leaves for those who look at the site later.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,9 +19,6 @@ use crate::plan::{FrontEndPlan, ListenerPlan, MemoryPlan, OpcachePlan, Plan, Sup
 /// More than any record has: it names the variables that are passed on, and the kernel takes 2 MiB
 /// of them at most.
 const MAX_SIZE: u64 = 2 << 20;
-
-/// More than most of them have.
-const USUAL_SIZE: usize = 16 << 10;
 
 /// A run. It is written with the whole plan, and read with the part of it that readers use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,10 +133,7 @@ impl<P: DeserializeOwned> RunRecord<P> {
     /// # Errors
     /// `NotFound` where nothing was started; `InvalidData` for what is not a record.
     pub fn read(root: &Path) -> io::Result<Self> {
-        let file = kernel_file::open(&root.join(RUN_RECORD.trim_start_matches('/')))?;
-        let mut bytes = Vec::with_capacity(USUAL_SIZE);
-        file.take(MAX_SIZE).read_to_end(&mut bytes)?;
-        Self::parse(&bytes)
+        Self::parse(&kernel_file::read_start(&root.join(RUN_RECORD.trim_start_matches('/')), MAX_SIZE)?)
     }
 
     fn parse(bytes: &[u8]) -> io::Result<Self> {
