@@ -17,7 +17,7 @@ use std::path::Path;
 
 use crate::exit::Exit;
 use crate::fault::{Cause, Fault};
-use crate::plan::{Plan, RootEffect, SiteUserEffect};
+use crate::plan::{Plan, RootEffect, SiteUserEffect, php_scripts};
 use crate::privileges::{Privileged, SiteUser};
 use crate::running::RunRecord;
 
@@ -78,8 +78,10 @@ fn apply(privileged: &Privileged, run: &RunRecord<&Plan>, effect: &RootEffect) -
         RootEffect::WriteNormaliser { path, link, home } => {
             runtime::write_normaliser(privileged, path, link.as_deref(), home)
         }
-        RootEffect::WritePreload { path, own } => runtime::write_preload(privileged, path, own.as_deref()),
-        RootEffect::WritePing { path } => runtime::write_ping(privileged, path),
+        RootEffect::WritePreload { path, own } => {
+            runtime::write(privileged, path, php_scripts::preload(own.as_deref()).as_bytes())
+        }
+        RootEffect::WritePing { path } => runtime::write(privileged, path, php_scripts::PING.as_bytes()),
         RootEffect::WriteIni { path } => runtime::write(privileged, path, run.plan.ini.render().as_bytes()),
         RootEffect::WriteRunRecord { path } => runtime::write_run_record(privileged, path, run),
         RootEffect::AddAccount { user, uid, gid, home } => accounts::add(

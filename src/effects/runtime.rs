@@ -87,23 +87,13 @@ fn belongs_to(directory: Option<&Path>, uid: Uid) -> bool {
 /// The link's ends are told to PHP only where it leads to the home: what is left alone in its place is no
 /// other name of the home.
 pub fn write_normaliser(
-    privileged: &Privileged,
+    _privileged: &Privileged,
     path: &Path,
     link: Option<&Path>,
     home: &Path,
 ) -> Result<(), EffectError> {
-    match link.filter(|link| site_link::leads_to(link, home)) {
-        Some(link) => write_kept(privileged, path, &php_scripts::normaliser(link, home)),
-        None => write_kept(privileged, path, php_scripts::no_normaliser()),
-    }
-}
-
-pub fn write_preload(privileged: &Privileged, path: &Path, own: Option<&str>) -> Result<(), EffectError> {
-    write(privileged, path, php_scripts::preload(own).as_bytes())
-}
-
-/// A script that opcache is to keep.
-fn write_kept(_privileged: &Privileged, path: &Path, script: &str) -> Result<(), EffectError> {
+    let link = link.filter(|link| site_link::leads_to(link, home));
+    let script = php_scripts::normaliser(link, home);
     whole_file::put(path, script.as_bytes(), make_older).map_err(|cause| failed("writing", path, cause))
 }
 
@@ -115,10 +105,6 @@ fn make_older(normaliser: &File) {
         let hint = "PHP compiles it anew in its first two seconds";
         Fault::new("dating the normaliser", Object::Nothing, cause, hint).debug();
     }
-}
-
-pub fn write_ping(privileged: &Privileged, path: &Path) -> Result<(), EffectError> {
-    write(privileged, path, php_scripts::PING.as_bytes())
 }
 
 /// A site without a record serves all the same; only those who look at it find nothing.

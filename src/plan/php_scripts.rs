@@ -1,5 +1,6 @@
 //! The scripts that PHP gets at a start, each with what this site needs in it.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::paths::NORMALISER;
@@ -11,19 +12,16 @@ pub const PING: &str = include_str!("../../ini/cac-lsphp-ping.php");
 const NOTHING_TO_NORMALISE: &str =
     "<?php\n// This site has no link below /mnt/users: scripts see paths as the front end sends them.\n";
 
-/// The script that PHP runs before each of the site's, where `link` leads to `home`.
-pub fn normaliser(link: &Path, home: &Path) -> String {
+/// The script that PHP runs before each of the site's: for paths below `link`, which leads to `home`.
+pub fn normaliser(link: Option<&Path>, home: &Path) -> Cow<'static, str> {
+    let Some(link) = link else { return NOTHING_TO_NORMALISE.into() };
     let link = link.display().to_string();
     // Names of sites and domains need no quoting: see identity.
     include_str!("../../ini/cac-lsphp-normalize.php")
         .replace("@LENGTH@", &(link.len() + 1).to_string())
         .replace("@LINK@", &link)
         .replace("@HOME@", &home.display().to_string())
-}
-
-/// The same where there is no link.
-pub fn no_normaliser() -> &'static str {
-    NOTHING_TO_NORMALISE
+        .into()
 }
 
 /// The script that PHP runs when it starts, and the site's own after it.
@@ -42,7 +40,7 @@ mod tests {
 
     #[test]
     fn the_links_ends_are_in_the_normaliser() {
-        let script = normaliser(Path::new("/mnt/users/alice/*.example.com"), Path::new("/home/alice"));
+        let script = normaliser(Some(Path::new("/mnt/users/alice/*.example.com")), Path::new("/home/alice"));
         assert!(script.contains(r#"strncmp("$path/", '/mnt/users/alice/*.example.com/', 31)"#), "{script}");
         assert!(script.contains("'/home/alice' . substr($path, 31 - 1)"), "{script}");
         assert!(!script.contains('@'), "{script}");
