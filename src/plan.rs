@@ -205,7 +205,7 @@ fn decide_workers(
         children: options.children,
         pids_max,
     });
-    let ceiling = memory.limit_mib.map_or(memory.budget_mib, |limit| limit.min(memory.budget_mib));
+    let ceiling = memory.ceiling_mib();
     let overcommitted_mib = workers.needed_mib.saturating_sub(ceiling);
     if overcommitted_mib > 0 {
         let (total, needed) = (workers.total(), workers.needed_mib);

@@ -21,6 +21,13 @@ pub struct MemoryPlan {
     pub lost: Vec<String>,
 }
 
+impl MemoryPlan {
+    /// What all workers together may need: the budget, or the kernel's limit where that is tighter.
+    pub fn ceiling_mib(&self) -> u64 {
+        self.limit_mib.map_or(self.budget_mib, |limit| limit.min(self.budget_mib))
+    }
+}
+
 pub fn decide(
     settings: &Settings,
     limits: &Limits,

@@ -159,10 +159,7 @@ impl Specification {
                 fixed_mib: u32::try_from(crate::sizing::fixed_mib(plan.opcache.memory_mib))
                     .unwrap_or(u32::MAX),
                 estimate_mib: plan.workers.estimate_mib,
-                budget_mib: plan
-                    .memory
-                    .limit_mib
-                    .map_or(plan.memory.budget_mib, |limit| limit.min(plan.memory.budget_mib)),
+                budget_mib: plan.memory.ceiling_mib(),
             },
             supervision,
         })
