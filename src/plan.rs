@@ -76,6 +76,13 @@ pub struct WorkersPlan {
     pub pids_max: Option<u64>,
 }
 
+impl WorkersPlan {
+    /// The size of the pool.
+    pub fn total(&self) -> u32 {
+        self.value.saturating_add(self.extra)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpcachePlan {
     pub memory_mib: u32,
@@ -146,7 +153,7 @@ pub fn decide(inputs: Inputs) -> Plan {
     Plan {
         given: given.clone(),
         front_end: FrontEndPlan {
-            max_conns: workers.value.saturating_add(workers.extra),
+            max_conns: workers.total(),
             address: options.listen.clone(),
             document_root,
         },

@@ -83,7 +83,7 @@ pub fn reload() -> Result<Reloaded, StartError> {
     let answer = ask(&mut stream, &Request::Replace, None)?;
     match answer {
         Answer::Serving { workers, overcommitted_mib } => {
-            let (planned, changes) = (plan.front_end.max_conns, changes(&record.plan, &plan));
+            let (planned, changes) = (plan.workers.total(), changes(&record.plan, &plan));
             Ok(Reloaded { workers, planned, overcommitted_mib, changes })
         }
         other => Err(unexpected(other)),
@@ -283,7 +283,7 @@ pub fn changes(before: &StatusPlan, after: &Plan) -> Vec<String> {
             changes.push(format!("{what} {before} -> {after}"));
         }
     };
-    compare("workers", before.front_end.max_conns.into(), after.front_end.max_conns.into());
+    compare("workers", before.workers.total().into(), after.workers.total().into());
     compare("memory budget in MiB", before.memory.budget_mib, after.memory.budget_mib);
     compare("opcache in MiB", before.opcache.memory_mib.into(), after.opcache.memory_mib.into());
     compare("opcache files", before.opcache.max_files.into(), after.opcache.max_files.into());

@@ -257,7 +257,7 @@ fn summary(plan: &Plan) -> String {
         site.user,
         site.uid,
         site.gid,
-        plan.front_end.max_conns,
+        workers.total(),
         workers.source,
         plan.memory.source,
         opcache.memory_mib,

@@ -156,7 +156,7 @@ fn sample(root: &Path, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Result
     let (plan, proc) = (&run.plan, &root.join("proc"));
     let comm = health::process::judge(proc, run, plan.supervision.is_some())?;
     let supervisor = name::parse(&comm);
-    let limit = supervisor.map_or(plan.front_end.max_conns, |(_, limit)| limit);
+    let limit = supervisor.map_or(plan.workers.total(), |(_, limit)| limit);
     let lsphp = if supervisor.is_some() { comm_of(&run.lsphp) } else { &comm };
     let queue = match health::queue(proc, &run.listener) {
         Err(Reason::Unreadable { .. }) => None,

@@ -72,7 +72,6 @@ pub struct StatusPlan {
     pub workers: WorkersPlan,
     pub opcache: OpcachePlan,
     pub ini: IniPlan,
-    pub front_end: FrontEndPlan,
     pub listener: ListenerPlan,
     pub supervision: Option<SupervisionPlan>,
 }

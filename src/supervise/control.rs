@@ -155,7 +155,7 @@ impl Specification {
             environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             address_space: plan.exec.address_space,
             size: Size {
-                workers: plan.front_end.max_conns,
+                workers: plan.workers.total(),
                 fixed_mib: u32::try_from(crate::sizing::fixed_mib(plan.opcache.memory_mib))
                     .unwrap_or(u32::MAX),
                 estimate_mib: plan.workers.estimate_mib,
