@@ -51,7 +51,7 @@ impl fmt::Display for Reloaded {
             write!(f, ", {} when the old ones are gone", self.planned)?;
         }
         match self.changes.as_slice() {
-            [] => write!(f, "; the plan is as it was")?,
+            [] => write!(f, "; the plan has not changed")?,
             changes => write!(f, "; {}", changes.join(", "))?,
         }
         if self.overcommitted_mib > 0 {
@@ -212,7 +212,7 @@ fn prove(stream: &mut UnixStream, specification: Specification) -> Result<(), St
     };
     let _ = std::fs::remove_file(&path); // of a reload that was interrupted
     let listener = UnixListener::bind(&path).map_err(|cause| {
-        EffectError::failed("making", &path, cause, "it is where the new lsphp is proven")
+        EffectError::failed("making", &path, cause, "make it writable: the new lsphp is proven there")
     })?;
     let proven = prove_on(stream, specification, listener.into(), &path);
     let _ = std::fs::remove_file(&path);
@@ -236,7 +236,7 @@ fn prove_on(
         Ok(refused @ Answer::Refused(_)) => unexpected(refused),
         _ => {
             let (operation, cause) = ("proving the new lsphp", reason.to_string());
-            StartError::Reload(Fault::new(operation, Object::Nothing, cause, "the old one serves on"))
+            StartError::Reload(Fault::new(operation, Object::Nothing, cause, "the old one goes on serving"))
         }
     })
 }
@@ -254,13 +254,13 @@ fn ask(
 fn unexpected(answer: Answer) -> StartError {
     let why = match answer {
         Answer::Refused(why) => why,
-        Answer::Started | Answer::Serving { .. } => "process 1 said something else than was asked".to_owned(),
+        Answer::Started | Answer::Serving { .. } => "process 1 gave an unexpected answer".to_owned(),
     };
-    StartError::Reload(fault(why, "the old lsphp serves on"))
+    StartError::Reload(fault(why, "the old lsphp goes on serving"))
 }
 
 fn unreachable(cause: io::Error) -> StartError {
-    let (path, hint) = (Path::new(CONTROL_SOCKET), "see the container's log, the old lsphp serves on");
+    let (path, hint) = (Path::new(CONTROL_SOCKET), "see the container's log; the old lsphp goes on serving");
     StartError::Reload(Fault::new("reloading over", path, cause, hint))
 }
 

@@ -91,7 +91,7 @@ fn unwritable(log: &Path) -> Option<Finding> {
         Ok(_) => return None,
     };
     Some(Symptom::ErrorLog.found(format!(
-        "{}: {cause}, so PHP's errors go to the container's log: make it, the site's user's, with mode 0644",
+        "{}: {cause}, so PHP's errors go to the container's log: make it with mode 0644, owned by the site's user",
         log.display()
     )))
 }
@@ -117,7 +117,7 @@ fn volume(home: &Path) -> Option<Finding> {
     }
     (file_system.files() > 0 && file_system.files_available() == 0).then(|| {
         Symptom::Volume.found(format!(
-            "{home} has room for no further file: remove some, such as old sessions and caches"
+            "{home} has no room for another file: remove some, such as old sessions and caches"
         ))
     })
 }

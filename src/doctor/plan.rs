@@ -19,7 +19,7 @@ pub fn examine(run: &RunRecord<StatusPlan>, now: &Result<Plan, Vec<Fault>>) -> V
     let changes = reload::changes(&run.plan, plan).join(", ");
     let hint = match run.plan.supervision {
         Some(_) => "run cac-lsphp reload",
-        None => "restart the container, which CAC_SUPERVISE=1 and cac-lsphp reload would spare",
+        None => "restart the container (with CAC_SUPERVISE=1, cac-lsphp reload would be enough)",
     };
     let changed =
         (!changes.is_empty()).then(|| Symptom::Changed.found(format!("since the start: {changes}; {hint}")));

@@ -50,7 +50,7 @@ fn saturated(first: &Status, second: &Status) -> Option<Finding> {
     let queue = second.pool.queue?;
     (first.pool.saturated && second.pool.saturated).then(|| {
         Symptom::Saturated.found(format!(
-            "{} connections wait and {} may, while {} of {} workers are busy: see cac-lsphp status for with what; raise the memory limit, or lower the front end's maxConns",
+            "{} connections wait, of {} that may, while {} of {} workers are busy: see in cac-lsphp status what they do; raise the memory limit, or lower the front end's maxConns",
             queue.length, queue.limit, second.pool.busy, second.pool.limit
         ))
     })
@@ -59,7 +59,7 @@ fn saturated(first: &Status, second: &Status) -> Option<Finding> {
 fn too_many_children(status: &Status) -> Option<Finding> {
     status.pool.workers.is_none().then(|| {
         Symptom::TooManyChildren.found(
-            "lsphp has more children than are looked through: programs that the site has left behind; end them, or restart the container",
+            "lsphp has more children than this looks through, such as programs that the site has left behind: end them, or restart the container",
         )
     })
 }

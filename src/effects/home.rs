@@ -59,7 +59,7 @@ pub fn prepare(
 fn warn_root_owned(path: &Path) {
     match nix::unistd::access(path, AccessFlags::W_OK) {
         Ok(()) => {
-            let cause = "it is root's and stays, and the site's group can write there";
+            let cause = "it is root's and stays so, but the site's group can write there";
             Fault::new(CHOWN, path, cause, "").info();
         }
         Err(errno) => {

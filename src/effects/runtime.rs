@@ -103,7 +103,7 @@ fn make_older(normaliser: &File) {
     const HOUR: Duration = Duration::from_secs(3600);
     if let Err(cause) = normaliser.set_modified(SystemTime::now() - HOUR) {
         let hint = "PHP compiles it anew in its first two seconds";
-        Fault::new("dating the normaliser", Object::Nothing, cause, hint).debug();
+        Fault::new("setting the time of the normaliser", Object::Nothing, cause, hint).debug();
     }
 }
 

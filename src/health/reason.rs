@@ -94,7 +94,7 @@ impl fmt::Display for Reason {
         write!(f, "{}: ", self.name())?;
         match self {
             Self::NotStarted => {
-                f.write_str("there is no /run/cac-lsphp/run.json; see the container's log for why cac-lsphp run has not got there")
+                f.write_str("there is no /run/cac-lsphp/run.json; see the container's log for why the start did not get this far")
             }
             Self::Starting { pid } => {
                 write!(f, "process {pid} has not become lsphp yet; wait, or see the container's log")

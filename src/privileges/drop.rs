@@ -25,9 +25,8 @@ pub(super) fn irrevocably(
     // not on a start that keeps its ids.
     capabilities::clear_sets()?;
     if target.no_new_privs {
-        nix::sys::prctl::set_no_new_privs().map_err(|cause| {
-            DropError::new("prctl(PR_SET_NO_NEW_PRIVS)", cause, "use a kernel from 3.5 on")
-        })?;
+        nix::sys::prctl::set_no_new_privs()
+            .map_err(|cause| DropError::new("prctl(PR_SET_NO_NEW_PRIVS)", cause, "use Linux 3.5 or later"))?;
     }
     let after = Credentials::read_twice()?;
     proof::check(&before, &after, target)?;

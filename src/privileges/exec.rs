@@ -158,7 +158,7 @@ fn enter(directory: &Path) -> Result<(), ExecError> {
     let fault = |cause, hint| Fault::new("entering", directory, cause, hint);
     match chdir(directory) {
         Err(cause @ (Errno::EACCES | Errno::ENOENT | Errno::ENOTDIR)) => {
-            fault(cause, "it goes on in /: see who may enter that directory").warn();
+            fault(cause, "the program starts in / instead; see who may enter that directory").warn();
             step("entering /", "the container needs a root directory", chdir("/").map_err(Into::into))
         }
         entered => entered.map_err(|cause| {

@@ -51,7 +51,7 @@ pub enum Message {
 
 /// Bytes that are not an answer of sock_diag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an answer of the kernel's that makes no sense")]
+#[error("the kernel's answer makes no sense")]
 pub struct Malformed;
 
 /// Asks for every socket of `family` in one of `states`; of TCP's those at its port.

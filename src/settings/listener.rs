@@ -74,7 +74,7 @@ impl ListenerOptions {
             }
             Address::Inet(address) => {
                 let cause = format!("CAC_LISTEN is {address} and not the path of a socket");
-                let hint = "correct that, or unset it";
+                let hint = "make that a socket's path, or unset this";
                 faults.extend(socket.map(|source| refused(source, cause.clone(), hint)));
             }
         }

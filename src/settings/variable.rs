@@ -64,7 +64,7 @@ const fn text(
 pub const USER: Variable<Text> = text(
     &["user"],
     "required",
-    "a letter or _, then at most 31 of letters, digits and _ . -",
+    "a letter or _, followed by at most 31 letters, digits and the characters _ . -",
     "site user; home is /home/<user>",
 );
 pub const UID: Variable<Text> =

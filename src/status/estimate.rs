@@ -168,7 +168,7 @@ impl fmt::Display for Message<'_> {
         match suggested.cmp(&setting_mib) {
             _ if !self.is_sized => write!(
                 f,
-                "with LSPHP_WORKER_ESTIMATE_MB={suggested} {limit} {carried} workers; that there are {workers} was set by hand or by pids.max"
+                "with LSPHP_WORKER_ESTIMATE_MB={suggested} {limit} {carried} workers; the present {workers} were set by hand or by pids.max"
             ),
             std::cmp::Ordering::Equal => write!(f, "LSPHP_WORKER_ESTIMATE_MB={setting_mib} is right"),
             _ if carried == workers => {

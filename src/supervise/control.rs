@@ -99,7 +99,7 @@ fn receive<M: DeserializeOwned>(
     reader.read_exact(length.get_mut(read..).unwrap_or_default())?;
     let length = u32::from_le_bytes(length);
     if length as usize > longest {
-        return Err(io::Error::other(format!("a message of {length} bytes, {longest} at most")));
+        return Err(io::Error::other(format!("the message has {length} bytes, and {longest} is the most")));
     }
     let mut body = Vec::new();
     reader.take(length.into()).read_to_end(&mut body)?;

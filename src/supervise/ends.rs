@@ -77,7 +77,7 @@ impl Supervisor<'_> {
                 for worker in self.generations.workers(id) {
                     if let Some(script) = processes::script(worker) {
                         warn!(
-                            "worker {worker} is cut in {script}: the front end may send its request again; raise CAC_STOP_TIMEOUT and the runtime's own"
+                            "worker {worker} is cut in {script}: the front end may send its request again; raise CAC_STOP_TIMEOUT and the runtime's stop timeout"
                         );
                     }
                 }

@@ -126,7 +126,7 @@ impl<'a> Supervisor<'a> {
     fn act(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Open(id) => self.generations.open(id).err().map(|cause| {
-                error!("opening a listener: {cause}; the old lsphp serves on, see whether the site holds the port");
+                error!("opening a listener: {cause}; the old lsphp goes on serving; see whether the site itself holds the port");
                 if let Some(session) = &mut self.session {
                     session.refuse(format!("opening a listener: {cause}"));
                 }

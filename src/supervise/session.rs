@@ -127,7 +127,7 @@ impl Supervisor<'_> {
                 let specification = *specification;
                 self.session = Some(Session { stream, specification, began, phase, overcommitted_mib: 0 });
             }
-            Ok(_) => warn!("a reload began with the wrong word and is refused"),
+            Ok(_) => warn!("a reload began with an unexpected message and is refused"),
             Err(cause) => warn!("reading what a reload wants: {cause}; it is refused"),
         }
     }

@@ -121,12 +121,12 @@ struct Meaning {
 
 fn meaning(text: &str, oom_killed: &mut dyn FnMut() -> bool) -> Meaning {
     let hint = if text.contains(REACHED_MAX) {
-        Some("all workers are busy and connections wait; give the container more memory, or see with cac-lsphp status what they do".to_owned())
+        Some("all workers are busy and connections wait; give the container more memory, or see in cac-lsphp status what they do".to_owned())
     } else if text.contains(KILLED) {
         killed(text, oom_killed)
     } else if text.contains(RUNAWAY) {
         Some(
-            "its request took longer than LSAPI_MAX_PROCESS_TIME; raise it if the request is meant to"
+            "its request took longer than LSAPI_MAX_PROCESS_TIME; raise it if such a request is expected"
                 .to_owned(),
         )
     } else if text.contains(FORK_FAILED) {
@@ -146,7 +146,7 @@ fn killed(text: &str, oom_killed: &mut dyn FnMut() -> bool) -> Option<String> {
             "something killed it (SIGKILL) and the front end may send its request again; not the kernel for lack of memory"
         }
         libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE => {
-            "PHP or an extension crashed; see which script with cac-lsphp status, and look for an update of the extension"
+            "PHP or an extension crashed; see in cac-lsphp status which scripts run, and look for an update of the extension"
         }
         libc::SIGABRT => "PHP or an extension gave up (abort); look for an update of the extension",
         libc::SIGXCPU => "it used up its CPU limit (ulimit -t)",

@@ -1,4 +1,4 @@
-//! A reload that does not work out: the old lsphp serves on, and one line says why.
+//! A reload that does not work out: the old lsphp goes on serving, and one line says why.
 
 use std::process::Output;
 

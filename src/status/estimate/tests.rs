@@ -90,7 +90,7 @@ fn nothing_is_suggested_from_too_little() {
 #[test]
 fn a_number_by_hand_is_not_said_to_change() {
     let message = decided(&enough(), DEMAND, 20).message;
-    assert!(message.contains("carries 13 workers; that there are 20 was set by hand"), "{message}");
+    assert!(message.contains("carries 13 workers; the present 20 were set by hand"), "{message}");
 }
 
 #[test]
