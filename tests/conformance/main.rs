@@ -1,6 +1,8 @@
 //! Random requests through real PHP: what `$_SERVER` and `php://input` say must be what was sent,
 //! and what PHP answers must be what arrives.
 
+#[path = "../support/known_headers.rs"]
+mod known_headers;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,13 +1,12 @@
 //! An lsphp as the image has it, without cac-lsphp before it.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
 
 use cac_lsphp::address::Address;
 use cac_lsphp::lsapi::Deadline;
 use cac_lsphp::lsapi::connection::Connection;
 
-use crate::support::{docker, lsphp, made, text};
+use crate::support::{PATIENCE, docker, lsphp, made, text, wait_until};
 
 /// A running lsphp and a directory for its scripts; both end with this.
 pub struct RealLsphp {
@@ -40,7 +39,10 @@ impl RealLsphp {
         command.extend([&base, "-b", &address]);
         let container = text(docker(command)).trim().to_owned();
         let lsphp = RealLsphp { container, address: address.parse().unwrap(), directory };
-        lsphp.wait_until_it_listens();
+        wait_until(|| match Connection::open(&lsphp.address, Deadline::after(PATIENCE)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        });
         lsphp
     }
 
@@ -53,14 +55,6 @@ impl RealLsphp {
         let path = self.directory.path().join(name);
         std::fs::write(&path, content).unwrap();
         path.display().to_string()
-    }
-
-    fn wait_until_it_listens(&self) {
-        let start = Instant::now();
-        while let Err(error) = Connection::open(&self.address, Deadline::after(Duration::from_secs(60))) {
-            assert!(start.elapsed() < Duration::from_secs(60), "lsphp does not start: {error}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
     }
 }
 

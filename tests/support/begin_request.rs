@@ -1,43 +1,18 @@
 //! BEGIN_REQUEST packet → request: the other side of the codec, for tests and fuzzing. Its numbers and names
 //! are written down from the protocol once more, so that a mistake in the program's codec cannot hide.
 
+mod known_headers;
+
 use cac_lsphp::lsapi::Request;
 use cac_lsphp::lsapi::packet::{ByteOrder, HEADER_LENGTH, PacketHeader, PacketType};
 use cac_lsphp::lsapi::request::Pair;
 
+pub use known_headers::KNOWN_HEADERS;
+
 /// The most entries in either list of variables.
 const MAX_ENTRIES: usize = 8192;
 
-/// The headers that have a place of their own, in its order.
-pub const KNOWN_HEADERS: [&str; 25] = [
-    "Accept",
-    "Accept-Charset",
-    "Accept-Encoding",
-    "Accept-Language",
-    "Authorization",
-    "Connection",
-    "Content-Type",
-    "Content-Length",
-    "Cookie",
-    "Cookie2",
-    "Host",
-    "Pragma",
-    "Referer",
-    "User-Agent",
-    "Cache-Control",
-    "If-Modified-Since",
-    "If-Match",
-    "If-None-Match",
-    "If-Range",
-    "If-Unmodified-Since",
-    "Keep-Alive",
-    "Range",
-    "X-Forwarded-For",
-    "Via",
-    "Transfer-Encoding",
-];
-
-/// What is wrong with a packet that is no BEGIN_REQUEST.
+/// What is wrong with a packet that is not a BEGIN_REQUEST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseError(&'static str);
 

@@ -1,0 +1,30 @@
+//! The headers that have a place of their own in a packet.
+
+/// In the protocol's order.
+pub const KNOWN_HEADERS: [&str; 25] = [
+    "Accept",
+    "Accept-Charset",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Authorization",
+    "Connection",
+    "Content-Type",
+    "Content-Length",
+    "Cookie",
+    "Cookie2",
+    "Host",
+    "Pragma",
+    "Referer",
+    "User-Agent",
+    "Cache-Control",
+    "If-Modified-Since",
+    "If-Match",
+    "If-None-Match",
+    "If-Range",
+    "If-Unmodified-Since",
+    "Keep-Alive",
+    "Range",
+    "X-Forwarded-For",
+    "Via",
+    "Transfer-Encoding",
+];
