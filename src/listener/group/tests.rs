@@ -1,0 +1,139 @@
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use super::*;
+
+/// The socket takes what comes, as lsphp would.
+fn accepts(listener: &Member) -> usize {
+    let listener = TcpListener::from(listener.socket.try_clone().unwrap());
+    listener.set_nonblocking(true).unwrap();
+    std::iter::from_fn(|| listener.accept().ok()).count()
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect_timeout(&address, Duration::from_millis(500))
+}
+
+#[test]
+fn each_listener_gets_what_comes_in_its_time_and_nothing_goes_astray() {
+    for address in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0", "[::1]:0"] {
+        let mut group = Group::open(address.parse().unwrap(), 511, None).unwrap();
+        let dialled = SocketAddr::new(
+            if group.address.is_ipv4() {
+                [127, 0, 0, 1].into()
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            },
+            group.address.port(),
+        );
+        assert!(connect(dialled).is_err(), "{address}: nobody serves yet");
+        let mut old = group.join().unwrap();
+        for _ in 0..20 {
+            let clients: Vec<_> = (0..10).map(|_| connect(dialled).unwrap()).collect();
+            let new = group.join().unwrap();
+            let later: Vec<_> = (0..10).map(|_| connect(dialled).unwrap()).collect();
+            assert_eq!((old.queue().unwrap(), new.queue().unwrap()), (10, 10), "{address}");
+            assert_eq!(accepts(&old), clients.len());
+            group.leave(old).unwrap();
+            let last: Vec<_> = (0..10).map(|_| connect(dialled).unwrap()).collect();
+            assert_eq!(accepts(&new), later.len() + last.len(), "{address}");
+            old = new;
+        }
+        group.park().unwrap();
+        let parked = connect(dialled).expect_err("nobody answers");
+        assert_eq!(parked.kind(), io::ErrorKind::TimedOut, "{address}: not refused either");
+        assert_eq!(old.queue().unwrap(), 0);
+    }
+}
+
+#[test]
+fn who_accepts_from_one_that_left_learns_it() {
+    let mut group = Group::open("127.0.0.1:0".parse().unwrap(), 511, None).unwrap();
+    let listener = group.join().unwrap();
+    let lsphps = TcpListener::from(listener.socket.try_clone().unwrap());
+    let accepting = std::thread::spawn(move || lsphps.accept().map(drop));
+    std::thread::sleep(Duration::from_millis(50));
+    group.leave(listener).unwrap();
+    assert_eq!(accepting.join().unwrap().unwrap_err().raw_os_error(), Some(libc::EINVAL));
+}
+
+/// Runs `test` in a network namespace of its own, where the loopback has these addresses too.
+fn in_own_network(addresses: &[&str], test: impl FnOnce() + Send + 'static) {
+    let addresses: Vec<_> = addresses.iter().map(|address| (*address).to_owned()).collect();
+    let thread = std::thread::spawn(move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("this test needs root");
+        let ip = |arguments: &[&str]| {
+            let status = std::process::Command::new("busybox").arg("ip").args(arguments).status();
+            assert!(status.expect("busybox is installed").success(), "{arguments:?}");
+        };
+        ip(&["link", "set", "lo", "up"]);
+        addresses.iter().for_each(|address| ip(&["addr", "add", address, "dev", "lo"]));
+        test();
+    });
+    thread.join().unwrap();
+}
+
+/// Connects as `source` would, which must be an address of this network.
+fn connect_as(source: &str, address: SocketAddr) -> io::Result<()> {
+    let source: IpAddr = source.parse().unwrap();
+    let socket = tcp_socket(address)?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))?;
+    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::milliseconds(300))?;
+    Ok(nix::sys::socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(address))?)
+}
+
+#[test]
+fn only_who_is_allowed_gets_an_answer() {
+    const OTHERS: [&str; 6] =
+        ["10.9.0.1/32", "10.9.0.2/32", "10.9.1.3/32", "fd09::1/128", "fd09::2/128", "fd09:0:0:1::3/128"];
+    in_own_network(&OTHERS, || {
+        for (listen, dialled, allowed, refused) in [
+            ("0.0.0.0:9000", "10.9.0.1:9000", &["10.9.0.2", "127.0.0.1"][..], &["10.9.1.3"][..]),
+            ("10.9.0.1:9001", "10.9.0.1:9001", &["10.9.0.2", "10.9.0.1"], &["10.9.1.3"]),
+            ("[::]:9002", "10.9.0.1:9002", &["10.9.0.2", "127.0.0.1"], &["10.9.1.3", "10.9.0.1"]),
+            ("[::]:9003", "[fd09::1]:9003", &["fd09::2", "::1"], &["fd09:0:0:1::3", "fd09::1"]),
+            ("[fd09::1]:9004", "[fd09::1]:9004", &["fd09::2", "fd09::1"], &["fd09:0:0:1::3"]),
+        ] {
+            let clients = "10.9.0.2, fd09::2".parse().unwrap();
+            let mut group = Group::open(listen.parse().unwrap(), 511, Some(clients)).unwrap();
+            let dialled: SocketAddr = dialled.parse().unwrap();
+            let silent = |source: &str, when: &str| {
+                let error = connect_as(source, dialled).expect_err("no answer").raw_os_error();
+                assert_eq!(
+                    error,
+                    Some(libc::EINPROGRESS),
+                    "{listen} from {source} {when}: not refused either"
+                );
+            };
+            silent(allowed[0], "before anybody serves");
+            let mut serving = group.join().unwrap();
+            for round in 1..=3 {
+                for source in allowed {
+                    connect_as(source, dialled)
+                        .unwrap_or_else(|error| panic!("{listen} from {source}: {error}"));
+                }
+                refused.iter().for_each(|source| silent(source, "while somebody serves"));
+                assert_eq!(serving.queue().unwrap() as usize, allowed.len(), "{listen} {round}");
+                let next = group.join().unwrap();
+                refused.iter().for_each(|source| silent(source, "while two are there"));
+                group.leave(serving).unwrap();
+                serving = next;
+            }
+            group.park().unwrap();
+            silent(allowed[0], "when all is parked");
+        }
+    });
+}
+
+/// As in a container that Docker made without IPv6.
+#[test]
+fn both_families_are_listened_on_without_ipv6() {
+    in_own_network(&[], || {
+        std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").unwrap();
+        assert!(connect_as("::1", "[::1]:9000".parse().unwrap()).is_err());
+        let mut group = Group::open("[::]:9000".parse().unwrap(), 511, None).unwrap();
+        let serving = group.join().unwrap();
+        connect_as("127.0.0.1", "127.0.0.1:9000".parse().unwrap()).unwrap();
+        assert_eq!(serving.queue().unwrap(), 1);
+    });
+}
