@@ -57,8 +57,12 @@ fn look(root: &Path, probes: Probes, deadline: Deadline, found: &mut Findings) -
     let lsphp = if supervisor.is_some() { process_name(&run.lsphp) } else { &comm };
     found.pid = Some(run.pid);
     if let Ok(Some(lineage)) = lineage::find(proc, run.pid, lsphp, supervisor.is_some(), most(limit)) {
-        found.pid = Some(*lineage.parents.last().ok_or(Reason::Restarting { pid: run.pid })?);
+        let serving = *lineage.parents.last().ok_or(Reason::Restarting { pid: run.pid })?;
+        found.pid = Some(serving);
         found.workers = Some(Workers { running: lineage.workers.len(), limit });
+        if supervisor.is_some() {
+            process::judge_supervised(proc, serving)?;
+        }
     }
     let listen = &run.listener.address;
     if let Some(inode) = run.listener.handed_over {

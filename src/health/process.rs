@@ -41,6 +41,17 @@ fn judge_process<P>(stat: ProcessStat, run: &RunRecord<P>, is_supervised: bool) 
     }
 }
 
+/// lsphp below a supervisor is the site's, which may have stopped it: then nobody accepts.
+///
+/// # Errors
+/// It is stopped. One that has just ended is the supervisor's affair.
+pub fn judge_supervised(proc: &Path, pid: u32) -> Result<(), Reason> {
+    match process::find(proc, pid) {
+        Ok(Found::Process(stat)) if stat.state == b'T' => Err(Reason::Stopped { pid }),
+        _ => Ok(()),
+    }
+}
+
 /// A pid means nothing in another namespace.
 fn same_namespace<P>(proc: &Path, run: &RunRecord<P>) -> Result<(), Reason> {
     let own = std::fs::read_link(proc.join("self/ns/pid"))

@@ -116,6 +116,21 @@ fn stopped_by_a_signal_and_continued() {
     assert!(deep(&site).contains("answer 200"));
 }
 
+/// Below a supervisor as well, where it is the site that can do so.
+#[test]
+fn an_lsphp_that_is_stopped_below_its_supervisor() {
+    let site = watch::site().env("CAC_SUPERVISE", "1").start();
+    expect(&site, "healthy", "healthy: lsphp ");
+    let lsphp = site.exec(["cat", "/proc/1/task/1/children"]).trim().to_owned();
+    let signal = |name: &str| site.exec(["sh", "-c", &format!("kill -{name} {lsphp}")]);
+    signal("STOP");
+    expect(&site, "unhealthy", &format!("unhealthy: stopped: lsphp {lsphp} "));
+    assert!(deep(&site).starts_with("unhealthy: stopped: "));
+    signal("CONT");
+    expect(&site, "healthy", "healthy: ");
+    assert!(deep(&site).contains("answer 200"));
+}
+
 #[test]
 fn killed_beside_another_pid_1() {
     // A shell that waits reaps its child; sleep, as PID 1, never does.
