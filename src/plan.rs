@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::effects::{Effects, RootEffect, SiteUserEffect};
+pub use self::effects::{Effects, OpenControlSocket, OpenListener, RootEffect, SiteUserEffect};
 pub use self::exec::{ChildEnvironment, ExecPlan};
 pub use self::listener::{ListenerPlan, Opener, SocketPlan};
 pub use self::memory::MemoryPlan;
@@ -143,7 +143,7 @@ pub fn decide(inputs: Inputs) -> Plan {
     let environment = ChildEnvironment::decide(inputs.environment, site, options, &workers);
     let link = site.link().filter(|_| options.site_link);
     let document_root = link.as_ref().map(|link| link.join(PUBLIC_HTML));
-    let effects = Effects::decide(site, link, options, &ini);
+    let effects = Effects::decide(site, link, options, &listener, &ini);
     if site.domain.is_none() && options.site_link {
         let cause = "it is not set, so no link is made below /mnt/users";
         let hint = "set it, or have the front end send paths below the home";

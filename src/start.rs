@@ -16,7 +16,7 @@ use crate::gather;
 use crate::listener::group::{self, Group, Member};
 use crate::listener::{Listener, inherited, inode, unix};
 use crate::logging;
-use crate::plan::{ListenerPlan, Opener, Plan, SocketPlan};
+use crate::plan::{ListenerPlan, OpenControlSocket, OpenListener, Opener, Plan, SocketPlan};
 use crate::privileges::{DropError, ExecError, Privileged, Program, SiteUser, Stdin, Target, set_umask};
 use crate::running::{ListenerRecord, RunRecord};
 use crate::settings::environment::Environment;
@@ -85,7 +85,8 @@ pub fn start() -> Result<Ending, StartError> {
     };
     let record = record(&plan, path, &opened)?;
     effects::apply_as_root(&privileged, &record)?;
-    let control = plan.supervision.is_some().then(|| open_control(&privileged, &plan)).transpose()?;
+    let control = plan.effects.control.as_ref().map(|control| open_control(&privileged, &plan, control));
+    let control = control.transpose()?;
     let site_user = drop_privileges(privileged, &plan)?;
     effects::apply_as_site_user(&site_user, &plan);
     let stdin = match opened {
@@ -130,20 +131,14 @@ fn take_handed_over() -> Result<OwnedFd, StartError> {
 
 /// Opens what the plan says. It is the site's afterwards, so that what the site's user opens can join it.
 fn open_listeners(privileged: &Privileged, plan: &Plan) -> Result<Opened, EffectError> {
-    let ListenerPlan { opened_by, socket, .. } = &plan.listener;
-    let address = match (opened_by, &plan.front_end.address, socket) {
-        (Opener::CacLsphp, Address::Inet(address), _) => address,
-        (Opener::CacLsphp, Address::Unix(path), Some(socket)) => {
-            return open_unix(privileged, plan, path, socket);
-        }
-        _ => return Ok(Opened::Nothing),
+    let Some(OpenListener { address, group }) = &plan.effects.listener else { return Ok(Opened::Nothing) };
+    let address = match (address, &plan.listener.socket) {
+        (Address::Inet(address), _) => address,
+        (Address::Unix(path), Some(socket)) => return open_unix(privileged, plan, path, socket),
+        (Address::Unix(_), None) => return Ok(Opened::Nothing),
     };
-    let needs_group = plan.supervision.is_some() || plan.listener.allowed_clients.is_some();
-    let opened = if needs_group {
-        open_group(privileged, plan, *address)
-    } else {
-        open_alone(privileged, plan, *address)
-    };
+    let opened =
+        if *group { open_group(privileged, plan, *address) } else { open_alone(privileged, plan, *address) };
     opened.map_err(|cause| {
         let operation = format!("listening on {address}");
         let hint = "see who else listens there, or correct CAC_LISTEN";
@@ -186,8 +181,12 @@ fn open_alone(privileged: &Privileged, plan: &Plan, address: SocketAddr) -> io::
     Ok(Opened::Listener(listener))
 }
 
-fn open_control(privileged: &Privileged, plan: &Plan) -> Result<UnixListener, EffectError> {
-    effects::open_control_socket(privileged, plan.site.uid, plan.site.gid)
+fn open_control(
+    privileged: &Privileged,
+    plan: &Plan,
+    control: &OpenControlSocket,
+) -> Result<UnixListener, EffectError> {
+    effects::open_control_socket(privileged, &control.path, plan.site.uid, plan.site.gid)
 }
 
 /// What comes first whatever is executed in the end: the plan decided, the log set up as it says, and whether this

@@ -12,7 +12,6 @@ use nix::sys::stat::Mode;
 use super::{EffectError, is_not_a_directory, site_link, whole_file};
 use crate::fault::{Cause, Fault, Object};
 use crate::identity::{Gid, Uid};
-use crate::paths::CONTROL_SOCKET;
 use crate::plan::{Plan, php_scripts};
 use crate::privileges::Privileged;
 use crate::running::RunRecord;
@@ -23,8 +22,12 @@ const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
 const HINT: &str = "/run must be writable: mount a tmpfs there";
 
 /// Makes the control socket, the site's: pid 1 is the site's user, and may ask itself for a reload.
-pub fn open_control_socket(privileged: &Privileged, uid: Uid, gid: Gid) -> Result<UnixListener, EffectError> {
-    let path = Path::new(CONTROL_SOCKET);
+pub fn open_control_socket(
+    privileged: &Privileged,
+    path: &Path,
+    uid: Uid,
+    gid: Gid,
+) -> Result<UnixListener, EffectError> {
     let making = |cause: io::Error| failed("making", path, cause);
     whole_file::remove_or_move_aside(path).map_err(making)?;
     let listener = UnixListener::bind(path).map_err(making)?;

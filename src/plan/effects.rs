@@ -5,19 +5,41 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
+use super::listener::{ListenerPlan, Opener};
 use super::php_ini::{self, IniPlan};
+use crate::address::Address;
 use crate::identity::{Gid, Site, Uid, User};
 use crate::paths::{
-    ERROR_LOG, NORMALISER, PING_SCRIPT, PRELOAD_SCRIPT, PUBLIC_HTML, RUN_RECORD, RUNTIME_DIRECTORY,
-    SITE_DIRECTORIES,
+    CONTROL_SOCKET, ERROR_LOG, NORMALISER, PING_SCRIPT, PRELOAD_SCRIPT, PUBLIC_HTML, RUN_RECORD,
+    RUNTIME_DIRECTORY, SITE_DIRECTORIES,
 };
 use crate::settings::Options;
 
 /// The steps before and after the drop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effects {
+    /// The first of all, where cac-lsphp opens it.
+    pub listener: Option<OpenListener>,
     pub root: Vec<RootEffect>,
+    /// The last before the drop, for a supervisor.
+    pub control: Option<OpenControlSocket>,
     pub site_user: Vec<SiteUserEffect>,
+}
+
+/// What is handed on over the drop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "effect", rename = "open_listener")]
+pub struct OpenListener {
+    pub address: Address,
+    /// With a parking listener beside it, for whoever gets no answer.
+    pub group: bool,
+}
+
+/// Where `cac-lsphp reload` speaks to pid 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "effect", rename = "open_control_socket")]
+pub struct OpenControlSocket {
+    pub path: PathBuf,
 }
 
 /// What needs root.
@@ -88,8 +110,23 @@ pub enum SiteUserEffect {
 
 impl Effects {
     /// `link` is the site's, where one is made.
-    pub fn decide(site: &Site, link: Option<PathBuf>, options: &Options, ini: &IniPlan) -> Self {
-        Self { root: root_effects(site, link, options, ini), site_user: site_user_effects(&site.home) }
+    pub fn decide(
+        site: &Site,
+        link: Option<PathBuf>,
+        options: &Options,
+        listener: &ListenerPlan,
+        ini: &IniPlan,
+    ) -> Self {
+        let opens = listener.opened_by == Opener::CacLsphp;
+        Self {
+            listener: opens.then(|| OpenListener {
+                address: options.listen.clone(),
+                group: options.supervise || listener.allowed_clients.is_some(),
+            }),
+            root: root_effects(site, link, options, ini),
+            control: options.supervise.then(|| OpenControlSocket { path: CONTROL_SOCKET.into() }),
+            site_user: site_user_effects(&site.home),
+        }
     }
 }
 
@@ -132,10 +169,20 @@ fn site_user_effects(home: &Path) -> Vec<SiteUserEffect> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Row<'a> {
+    Listener {
+        r#as: &'static str,
+        #[serde(flatten)]
+        effect: &'a OpenListener,
+    },
     Root {
         r#as: &'static str,
         #[serde(flatten)]
         effect: &'a RootEffect,
+    },
+    Control {
+        r#as: &'static str,
+        #[serde(flatten)]
+        effect: &'a OpenControlSocket,
     },
     Transition {
         r#as: &'static str,
@@ -150,11 +197,27 @@ enum Row<'a> {
 
 impl Serialize for Effects {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let listener = self.listener.iter().map(|effect| Row::Listener { r#as: "root", effect });
         let root = self.root.iter().map(|effect| Row::Root { r#as: "root", effect });
+        let control = self.control.iter().map(|effect| Row::Control { r#as: "root", effect });
         let drop = std::iter::once(Row::Transition { r#as: "root", effect: "drop_privileges" });
         let site_user = self.site_user.iter().map(|effect| Row::SiteUser { r#as: "site_user", effect });
-        let exec = std::iter::once(Row::Transition { r#as: "site_user", effect: "exec" });
-        serializer.collect_seq(root.chain(drop).chain(site_user).chain(exec))
+        let end = if self.control.is_some() { "supervise" } else { "exec" };
+        let end = std::iter::once(Row::Transition { r#as: "site_user", effect: end });
+        serializer.collect_seq(listener.chain(root).chain(control).chain(drop).chain(site_user).chain(end))
+    }
+}
+
+impl fmt::Display for OpenListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let beside = if self.group { ", and beside it one for whoever gets no answer" } else { "" };
+        write!(f, "listen on {}{beside}", self.address)
+    }
+}
+
+impl fmt::Display for OpenControlSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "listen on {} for reloads", self.path.display())
     }
 }
 

@@ -83,6 +83,36 @@ fn the_documented_shape() {
     assert_eq!(json["warnings"].as_array().unwrap().len(), 1, "open to everybody: {}", json["warnings"]);
 }
 
+/// What a start opens is listed where it opens it, and so is how it ends.
+#[test]
+fn what_is_opened_is_listed_in_its_place() {
+    let listed = |more: &[(&str, &str)]| {
+        let plan = json(&plan(more, &limit(1024), None));
+        let effects = plan["effects"].as_array().unwrap().clone();
+        let at = |name: &str| effects.iter().position(|effect| effect["effect"] == name);
+        (at("open_listener"), at("open_control_socket"), at("drop_privileges").unwrap(), effects)
+    };
+    let (listener, control, _, effects) = listed(&[]);
+    assert_eq!((listener, control, &effects.last().unwrap()["effect"]), (None, None, &"exec".into()));
+
+    let (listener, _, _, effects) = listed(&[("CAC_BACKLOG", "99")]);
+    let alone = serde_json::json!({"as": "root", "effect": "open_listener", "address": "0.0.0.0:9000", "group": false});
+    assert_eq!((listener, &effects[0]), (Some(0), &alone));
+
+    let (listener, control, drop, effects) = listed(&[("CAC_SUPERVISE", "1")]);
+    assert_eq!((listener, control), (Some(0), Some(drop - 1)));
+    assert_eq!(
+        (&effects[0]["group"], &effects[drop - 1]["path"]),
+        (&true.into(), &"/run/cac-lsphp/control.sock".into())
+    );
+    assert_eq!(effects.last().unwrap()["effect"], "supervise");
+    let text = plan(&[("CAC_SUPERVISE", "1")], &limit(1024), None).to_string();
+    for line in ["listen on 0.0.0.0:9000, and beside it", "listen on /run/cac-lsphp/control.sock for reloads"]
+    {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
 /// What is given twice, blank or clamped is told as it was given.
 #[test]
 fn every_setting_that_was_named_has_its_source() {

@@ -109,9 +109,11 @@ impl Plan {
 
     fn write_effects(&self, f: &mut Formatter<'_>) -> fmt::Result {
         row(f, "as root", "in this order")?;
+        self.effects.listener.iter().try_for_each(|effect| reason(f, effect))?;
         for effect in &self.effects.root {
             effect.to_string().lines().try_for_each(|line| reason(f, line))?;
         }
+        self.effects.control.iter().try_for_each(|effect| reason(f, effect))?;
         row(f, "drop", format_args!("to {}:{} for good", self.site.uid, self.site.gid))?;
         row(f, "as user", &self.site.user)?;
         self.effects.site_user.iter().try_for_each(|effect| reason(f, effect))
