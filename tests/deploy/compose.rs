@@ -143,6 +143,35 @@ fn two_sites_are_served_through_one_front_end_and_cannot_reach_each_other() {
     assert_eq!(project.curl("unknown.example", "/", &[]).0, 404);
     assert_eq!(project.json("www.example.com", "/", &[])["uid"], 61045, "a second name of alice's");
     only_the_front_end_reaches_a_site(&project);
+    a_stop_answers_what_is_in_flight(&project);
+}
+
+/// Longer than a front end needs for a page, and what a stop without supervision would have cut.
+const SLOW: &str =
+    "<?php file_put_contents('/home/alice/begun', '.', FILE_APPEND); sleep(3); echo 'answered';";
+
+fn a_stop_answers_what_is_in_flight(project: &Project) {
+    let container = project.container("alice");
+    let inspect = |format: &str| text(docker(["inspect", "--format", format, &container])).trim().to_owned();
+    let timeout = text(docker(["exec", &container, "printenv", "CAC_STOP_TIMEOUT"]));
+    let (docker_waits, site_waits) = (inspect("{{.Config.StopTimeout}}"), timeout.trim());
+    let seconds = |text: &str| text.parse::<u64>().unwrap();
+    assert!(
+        seconds(&docker_waits) > seconds(site_waits) + 1,
+        "{docker_waits} s, and {site_waits} of the site's"
+    );
+
+    project.page("alice", "slow.php", SLOW);
+    let begun = project.home("alice").join("begun");
+    let asking = || project.curl("example.com", "/slow.php", &[]);
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(asking);
+        wait_until(|| fs::metadata(&begun).map_err(|error| format!("not begun: {error}")));
+        text(project.compose(&["stop", "alice"]));
+        assert_eq!(answer.join().unwrap(), (200, "answered".to_owned()));
+    });
+    assert_eq!(fs::read_to_string(&begun).unwrap(), ".", "it was executed twice");
+    assert_eq!(inspect("{{.State.ExitCode}}"), "0", "{}", lines(&docker(["logs", &container])));
 }
 
 fn is_served(project: &Project, user: &str, uid: u32, domain: &str) {

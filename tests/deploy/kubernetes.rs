@@ -79,6 +79,12 @@ fn the_parts_of_the_manifest_name_each_other() {
     let peers = policy["spec"]["ingress"][0]["from"].as_array().unwrap();
     assert_eq!(peers.len(), 1);
     assert!(peers[0]["namespaceSelector"].is_object() && peers[0]["podSelector"].is_object());
+    let number = |name| variable(name).as_str().unwrap().parse::<u64>().unwrap();
+    let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
+    assert!(grace > number("CAC_STOP_TIMEOUT") + 1, "{grace}: the kubelet would cut a stop");
+    assert_eq!((number("CAC_SUPERVISE"), number("CAC_WATCH_MEMORY") > 0), (1, true));
+    let resize = json!([{"resourceName": "memory", "restartPolicy": "NotRequired"}]);
+    assert_eq!(container["resizePolicy"], resize, "a restart would do without the watch");
     let mounts = container["volumeMounts"].as_array().unwrap();
     let home = format!("/home/{}", variable("user").as_str().unwrap());
     assert!(mounts.iter().any(|mount| mount["mountPath"] == home));
@@ -157,6 +163,18 @@ fn podman_plays_the_manifest() {
     }
     is_as_restricted_as_it_says(&podman);
     answers_as_in_docker(&podman);
+    is_resized_in_place(&podman);
+}
+
+/// As the kubelet does it: the limit changes, and nobody tells the site.
+fn is_resized_in_place(podman: &Podman) {
+    text(podman.run(&["update", "--memory", "2g", "--memory-swap", "2g", "alice-pod-0-site"]));
+    wait_until(|| {
+        let name = text(podman.exec(&["cat", "/proc/1/comm"]));
+        let logs = || lines(&podman.run(&["logs", "alice-pod-0-site"]));
+        if name == "serving:15\n" { Ok(()) } else { Err(format!("{name:?}\n{}", logs())) }
+    });
+    text(podman.exec(&["cac-lsphp", "healthcheck", "--deep"]));
 }
 
 fn wait_for_success(podman: &Podman, command: &[&str]) {
@@ -175,7 +193,7 @@ fn is_as_restricted_as_it_says(podman: &Podman) {
     let status = text(podman.exec(&["cat", "/proc/1/status"]));
     let uid = UID.to_string();
     for (name, expected) in [
-        ("Name", "lsphp"),
+        ("Name", "serving:7"),
         ("Uid", [uid.as_str(); 4].join(" ").as_str()),
         ("Groups", &uid),
         ("CapBnd", "0000000000000000"),
