@@ -61,12 +61,52 @@ fn what_the_control_socket_does_not_understand_it_forgets() {
     assert_unharmed(&site);
 }
 
-/// Orphans, as many as the limit of processes allows, end up with pid 1.
+/// Orphans, as many as the limit of processes allows, end up with pid 1, and all end at once.
 #[test]
 fn thousands_of_children_do_not_stop_it() {
     let site = supervised().options(["--pids-limit", "2000"]).start();
     as_site(&site, "i=0; while [ $i -lt 1500 ]; do (sleep 300 &) ; i=$((i+1)); done");
+    assert_eq!(reload(&site).status.code(), Some(0), "{}", site.logs());
+    wait_for_name(&site, "serving:7");
+    as_site(
+        &site,
+        "for p in /proc/[0-9]*; do read n <$p/comm; [ $n = sleep ] && kill -9 ${p#/proc/}; done; true",
+    );
+    wait_for_no_children_but_lsphp(&site);
     assert_unharmed(&site);
+}
+
+/// Each is gone before the next ones come: what counts is that none stays a zombie.
+#[test]
+fn nine_thousand_orphans_are_reaped() {
+    let site = supervised().start();
+    as_site(&site, "i=0; while [ $i -lt 9000 ]; do (: &) ; i=$((i+1)); done");
+    wait_for_no_children_but_lsphp(&site);
+    assert_unharmed(&site);
+}
+
+/// By their names, which a zombie keeps.
+fn wait_for_no_children_but_lsphp(site: &Running) {
+    wait_until(|| {
+        let children =
+            site.exec(["sh", "-c", "for c in $(cat /proc/1/task/1/children); do cat /proc/$c/comm; done"]);
+        let others = children.lines().filter(|name| *name != "lsphp").count();
+        if others == 0 { Ok(()) } else { Err(format!("{others} other children\n{}", site.logs())) }
+    });
+}
+
+/// Its limits are the site's to lower, as those of an lsphp that is pid 1 would be.
+#[test]
+fn a_pid_1_that_may_open_nothing_more_serves_and_stops() {
+    let site = supervised().start();
+    let before = generations(&site);
+    as_site(&site, "prlimit --pid 1 --nofile=4:4");
+    assert_eq!(site.get("order.php").status, 200);
+    as_site(&site, "kill -HUP 1");
+    wait_until(|| if said(&site, &["Too many open files"]) == 0 { Err(site.logs()) } else { Ok(()) });
+    assert_eq!((site.get("order.php").status, generations(&site)), (200, before));
+    text(docker(["stop", "--time", "60", &site.name]));
+    assert_eq!(site.inspect("{{.State.ExitCode}}"), "0", "{}", site.logs());
 }
 
 /// lsphp belongs to the site, which may stop it: the stop of the container has its deadline all the same.
