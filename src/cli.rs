@@ -5,6 +5,7 @@ mod exec;
 mod generate;
 mod healthcheck;
 mod help;
+mod opcache;
 mod plan;
 mod reload;
 mod request;
@@ -39,6 +40,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Find what is wrong with the site, each with what mends it
     Doctor(doctor::DoctorArgs),
+    /// Tell what the shared opcode cache has and whether it is large enough, or have it forget all
+    Opcache(opcache::OpcacheArgs),
     /// Send one LSAPI request and show the answer as curl would
     Request(request::RequestArgs),
     /// Have a new lsphp take over, planned anew, without losing a request (with CAC_SUPERVISE=1)
@@ -88,6 +91,7 @@ fn dispatch(arguments: Vec<OsString>) -> Exit {
         Some(Command::Healthcheck(arguments)) => healthcheck::run(&arguments),
         Some(Command::Status(arguments)) => status::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Command::Opcache(arguments)) => opcache::run(&arguments),
         Some(Command::Request(arguments)) => request::run(&arguments),
         Some(Command::Reload) => reload::run(),
         Some(Command::Exec(arguments)) => exec::run(&arguments),

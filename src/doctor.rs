@@ -1,9 +1,10 @@
 //! Holds a site against what is known to go wrong. Each finding is one line with its way out.
 //!
 //! [`plan`] compares the start with what a start would do now, [`pool`] looks at lsphp through the kernel, and
-//! [`home`] at the site's files, as the site's user.
+//! [`home`] at the site's files, as the site's user; [`opcache`] asks PHP, only when it is told to.
 
 mod home;
+mod opcache;
 mod plan;
 mod pool;
 
@@ -57,6 +58,7 @@ pub enum Symptom {
     OomKills,
     ForksRefused,
     OldLsphp,
+    Opcache,
 }
 
 impl Symptom {
@@ -79,6 +81,7 @@ impl Symptom {
             Self::OomKills => "OOM kills",
             Self::ForksRefused => "forks refused",
             Self::OldLsphp => "old lsphp",
+            Self::Opcache => "opcache",
         }
     }
 
@@ -93,8 +96,8 @@ impl Serialize for Symptom {
     }
 }
 
-/// Looks at the site that `run` records, as its user.
-pub fn examine(root: &Path, run: &RunRecord<StatusPlan>) -> Vec<Finding> {
+/// Looks at the site that `run` records, as its user; `deep`ly: over a worker too.
+pub fn examine(root: &Path, run: &RunRecord<StatusPlan>, deep: bool) -> Vec<Finding> {
     let mut peaks = Peaks::default();
     let first = match status::look(root, run, &mut peaks) {
         Ok(status) => status,
@@ -108,6 +111,9 @@ pub fn examine(root: &Path, run: &RunRecord<StatusPlan>) -> Vec<Finding> {
     let mut findings = home::examine(run);
     findings.extend(pool::examine(&first, &second));
     findings.extend(pool::old_lsphp(&second, &run.lsphp));
+    if deep {
+        findings.extend(opcache::examine(run));
+    }
     findings
 }
 

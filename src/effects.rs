@@ -82,6 +82,9 @@ fn apply(privileged: &Privileged, run: &RunRecord<&Plan>, effect: &RootEffect) -
             runtime::write(privileged, path, php_scripts::preload(own.as_deref()).as_bytes())
         }
         RootEffect::WritePing { path } => runtime::write(privileged, path, php_scripts::PING.as_bytes()),
+        RootEffect::WriteOpcacheScript { path } => {
+            runtime::write(privileged, path, php_scripts::OPCACHE.as_bytes())
+        }
         RootEffect::WriteIni { path } => runtime::write(privileged, path, run.plan.ini.render().as_bytes()),
         RootEffect::WriteRunRecord { path } => runtime::write_run_record(privileged, path, run),
         RootEffect::AddAccount { user, uid, gid, home } => accounts::add(

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done.
     Success = 0,
-    /// The site is not healthy, which `status` says too; `healthcheck` knows no other failure.
+    /// The site is not healthy, which `status` and `opcache` say too; `healthcheck` knows no other failure.
     Unhealthy = 1,
     /// The command line is wrong (`EX_USAGE`).
     Usage = 64,
@@ -44,7 +44,7 @@ impl Exit {
         match self {
             Self::Success => "done",
             Self::Unhealthy => {
-                "healthcheck: the site is not healthy, or the check itself failed; status: lsphp does not run; doctor: something was found"
+                "healthcheck: the site is not healthy, or the check itself failed; status: lsphp does not run; doctor: something was found; opcache: PHP did not tell, or it is off"
             }
             Self::Usage => "the command line is wrong",
             Self::Internal => "an internal error: please report it",

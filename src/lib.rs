@@ -47,6 +47,7 @@ pub(crate) mod logging;
 pub mod lsapi;
 pub mod lsphp;
 mod one_line;
+pub(crate) mod opcache;
 pub(crate) mod own_script;
 pub(crate) mod paths;
 pub mod plan;

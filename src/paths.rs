@@ -9,6 +9,9 @@ pub const RUN_RECORD: &str = "/run/cac-lsphp/run.json";
 /// What `healthcheck --deep` asks lsphp for.
 pub const PING_SCRIPT: &str = "/run/cac-lsphp/cac-lsphp-ping.php";
 
+/// What `opcache` asks lsphp for.
+pub const OPCACHE_SCRIPT: &str = "/run/cac-lsphp/cac-lsphp-opcache.php";
+
 /// The directory that PHP scans last.
 pub const INI_DIRECTORY: &str = "/run/cac-lsphp/php.d";
 

@@ -191,7 +191,7 @@ fn sample(root: &Path, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Result
 }
 
 /// What the plan was sized from, with a number of workers that the panel gave left out.
-fn demand(plan: &StatusPlan) -> Demand {
+pub fn demand(plan: &StatusPlan) -> Demand {
     Demand {
         budget_mib: plan.memory.budget_mib,
         opcache_mib: plan.opcache.memory_mib,

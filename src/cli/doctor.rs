@@ -14,9 +14,12 @@ use crate::status;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It looks twice, three seconds apart, and asks lsphp for nothing. Nothing printed and exit code 0: nothing was found.
+It looks twice, three seconds apart, and asks lsphp for nothing without --deep. Nothing printed and exit code 0: nothing was found.
 Exit code 1: a line for each finding, with what mends it.")]
 pub struct DoctorArgs {
+    /// Ask PHP about opcache too; takes a worker
+    #[arg(long)]
+    deep: bool,
     /// Text for people, or JSON for panels
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -35,7 +38,7 @@ pub fn run(arguments: &DoctorArgs) -> Exit {
                 complain(error);
                 return Exit::Privileges;
             }
-            findings.extend(doctor::examine(Path::new(ROOT), &run));
+            findings.extend(doctor::examine(Path::new(ROOT), &run, arguments.deep));
             findings
         }
         Err(down) => vec![doctor::is_down(&down)],

@@ -11,6 +11,7 @@ Examples:
   docker exec SITE cac-lsphp plan --memory 2G         what would 2 GB give?
   docker exec SITE cac-lsphp healthcheck --deep       can it serve? if not, why
   docker exec SITE cac-lsphp status                   which worker does and needs what?
+  docker exec SITE cac-lsphp opcache status           is the opcode cache large enough?
   docker exec SITE cac-lsphp exec -- wp cron event run --due-now
   cac-lsphp request --addr 172.17.0.2:9000 /home/alice/public_html/index.php
 

@@ -10,8 +10,8 @@ use super::php_ini::{self, IniPlan};
 use crate::address::Address;
 use crate::identity::{Gid, Site, Uid, User};
 use crate::paths::{
-    CONTROL_SOCKET, ERROR_LOG, NORMALISER, PING_SCRIPT, PRELOAD_SCRIPT, PUBLIC_HTML, RUN_RECORD,
-    RUNTIME_DIRECTORY, SITE_DIRECTORIES,
+    CONTROL_SOCKET, ERROR_LOG, NORMALISER, OPCACHE_SCRIPT, PING_SCRIPT, PRELOAD_SCRIPT, PUBLIC_HTML,
+    RUN_RECORD, RUNTIME_DIRECTORY, SITE_DIRECTORIES,
 };
 use crate::settings::Options;
 
@@ -62,6 +62,9 @@ pub enum RootEffect {
         own: Option<String>,
     },
     WritePing {
+        path: PathBuf,
+    },
+    WriteOpcacheScript {
         path: PathBuf,
     },
     WriteIni {
@@ -139,6 +142,7 @@ fn root_effects(site: &Site, link: Option<PathBuf>, options: &Options, ini: &Ini
             own: options.directives.get(php_ini::PRELOAD_DIRECTIVE).cloned(),
         },
         RootEffect::WritePing { path: PING_SCRIPT.into() },
+        RootEffect::WriteOpcacheScript { path: OPCACHE_SCRIPT.into() },
         RootEffect::WriteIni { path: PathBuf::from(&ini.path) },
         RootEffect::WriteRunRecord { path: RUN_RECORD.into() },
         RootEffect::AddAccount { user: site.user.clone(), uid, gid, home: home.clone() },
@@ -229,6 +233,7 @@ impl fmt::Display for RootEffect {
             Self::WriteNormaliser { path, .. }
             | Self::WritePreload { path, .. }
             | Self::WritePing { path }
+            | Self::WriteOpcacheScript { path }
             | Self::WriteIni { path }
             | Self::WriteRunRecord { path } => write!(f, "write {}", path.display()),
             Self::AddAccount { user, uid, gid, .. } => {

@@ -8,6 +8,9 @@ use crate::paths::NORMALISER;
 /// What `healthcheck --deep` asks for.
 pub const PING: &str = include_str!("../../ini/cac-lsphp-ping.php");
 
+/// What `opcache` asks for.
+pub const OPCACHE: &str = include_str!("../../ini/cac-lsphp-opcache.php");
+
 /// For a site whose paths arrive as they are.
 const NOTHING_TO_NORMALISE: &str =
     "<?php\n// This site has no link below /mnt/users: scripts see paths as the front end sends them.\n";

@@ -99,7 +99,8 @@ fn pool_line(pool: &Pool) -> String {
     }
 }
 
-fn mib(bytes: Option<u64>) -> String {
+/// Rounded up; `?` for what is not known.
+pub fn mib(bytes: Option<u64>) -> String {
     number(bytes.map(|bytes| bytes.div_ceil(MIB)))
 }
 

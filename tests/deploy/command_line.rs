@@ -8,7 +8,19 @@ use cac_lsphp::settings::variable;
 use crate::support::{made, text};
 use crate::{binary, lines, run};
 
-const COMMANDS: [&str; 7] = ["run", "plan", "healthcheck", "request", "exec", "completions", "man"];
+const COMMANDS: [&str; 11] = [
+    "run",
+    "plan",
+    "healthcheck",
+    "status",
+    "doctor",
+    "opcache",
+    "request",
+    "reload",
+    "exec",
+    "completions",
+    "man",
+];
 
 #[test]
 fn help_tells_every_command_variable_and_exit_code() {

@@ -12,8 +12,9 @@ fn healthy() -> Site {
 }
 
 /// What it finds, by name.
-fn found(site: &Running) -> Vec<String> {
-    let output = docker(["exec", &site.name, "cac-lsphp", "doctor", "--format", "json"]);
+pub fn found<const N: usize>(site: &Running, options: [&str; N]) -> Vec<String> {
+    let command = ["exec", &site.name, "cac-lsphp", "doctor", "--format", "json"];
+    let output = docker(command.iter().chain(&options));
     let json: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     let findings = json["findings"].as_array().unwrap();
@@ -79,9 +80,9 @@ fn each_planted_fault_is_found_alone_and_together() {
     let site = healthy().start();
     for (fault, plant, mend) in FAULTS {
         plant(&site);
-        assert_eq!(found(&site), [fault]);
+        assert_eq!(found(&site, []), [fault]);
         mend(&site);
-        assert_eq!(found(&site), [""; 0], "{fault} is mended");
+        assert_eq!(found(&site, []), [""; 0], "{fault} is mended");
     }
     for (_, plant, _) in FAULTS {
         plant(&site);
@@ -93,7 +94,7 @@ fn each_planted_fault_is_found_alone_and_together() {
         docker(["exec", &site.name, "php", "-d", "memory_limit=-1", "-r", "str_repeat('x', 3 << 30);"]);
     assert!(!greedy.status.success(), "{greedy:?}");
     occupy(&site, "sleep.php", 5, 5);
-    let mut all = found(&site);
+    let mut all = found(&site, []);
     all.sort();
     let mut expected: Vec<_> = FAULTS.map(|(fault, ..)| fault).to_vec();
     expected.extend(["OOM kills", "old lsphp", "stuck"]);
@@ -112,7 +113,7 @@ fn a_pool_that_is_full_and_a_site_that_cannot_fork_are_found() {
         let json = json(&site);
         if json["pool"]["saturated"] == true { Ok(()) } else { Err(json.to_string()) }
     });
-    let mut all = found(&site);
+    let mut all = found(&site, []);
     all.sort();
     all.dedup();
     assert_eq!(all, ["forks refused", "plan warning", "saturated", "stuck"]);
@@ -130,7 +131,7 @@ fn a_volume_that_is_full_or_read_only_is_found() {
     };
     for options in ["size=1m,mode=755,uid=61045", "ro,mode=755,uid=61045"] {
         assert!(mount(options).success());
-        let all = found(&site);
+        let all = found(&site, []);
         assert_eq!(all, ["error log", "volume"], "{options}: the log is below it");
         support::text(
             Command::new("nsenter").args(["-t", &pid, "-m", "umount", "/home/alice"]).output().unwrap(),
@@ -142,7 +143,7 @@ fn a_volume_that_is_full_or_read_only_is_found() {
 fn a_site_that_is_down_is_the_only_finding() {
     let site = healthy().start();
     docker(["kill", "--signal", "STOP", &site.name]);
-    wait_until(|| match found(&site) {
+    wait_until(|| match found(&site, []) {
         all if all == ["down"] => Ok(()),
         all => Err(format!("{all:?}")),
     });

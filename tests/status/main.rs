@@ -1,4 +1,4 @@
-//! `status` and `doctor` in real containers, in both forms. `scripts/test --test status` prepares what they need.
+//! `status`, `doctor` and `opcache` in real containers, in both forms. `scripts/test --test status` prepares what they need.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -9,6 +9,7 @@ mod doctor;
 mod formats;
 mod hostile;
 mod memory;
+mod opcache;
 
 use std::path::Path;
 use std::process::Output;
