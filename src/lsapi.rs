@@ -14,9 +14,11 @@ pub mod error;
 pub mod packet;
 pub mod request;
 pub mod response;
+pub mod target;
 
 pub use body::Body;
 pub use client::send;
 pub use connection::{Deadline, Receiver};
 pub use error::Error;
 pub use request::Request;
+pub use target::Target;

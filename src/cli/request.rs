@@ -1,7 +1,6 @@
 //! `cac-lsphp request`: one LSAPI request, as curl would show it.
 
 mod output;
-mod target;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -19,13 +18,12 @@ use crate::exit::Exit;
 use crate::gather;
 use crate::identity::{StartedAs, User};
 use crate::lsapi::request::Pair;
-use crate::lsapi::{self, Body, Deadline, Error, Request};
+use crate::lsapi::{self, Body, Deadline, Error, Request, Target};
 use crate::paths::PUBLIC_HTML;
 use crate::running::RunRecord;
 use crate::start::StartError;
 
 use output::Output;
-use target::Target;
 
 /// Bytes of a file that are read at once, and sent at once.
 const CHUNK: usize = 64 << 10;
@@ -117,9 +115,7 @@ fn prepare(arguments: &RequestArgs) -> anyhow::Result<(Address, Request)> {
     let default_method = if arguments.data.is_some() { "POST" } else { "GET" };
     let method = arguments.method.as_deref().unwrap_or(OsStr::new(default_method));
 
-    let mut request = Request::new(method.as_bytes(), target.script_filename(), target.script_name());
-    request.query_string = target.query().to_vec();
-    request.environment = target.variables();
+    let mut request = target.request(method.as_bytes());
     for entry in &arguments.environment {
         set_variable(&mut request.environment, entry)?;
     }

@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::lsapi::request::Pair;
+use super::request::{Pair, Request};
 
 /// A script, and how it was asked for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     document_root: Vec<u8>,
     /// The script's path below the document root, decoded.
@@ -101,16 +101,21 @@ impl Target {
         })
     }
 
-    pub fn script_filename(&self) -> Vec<u8> {
+    /// The same, as it is rewritten to the application's one script.
+    pub fn of_front_controller(&self) -> Self {
+        Target { script_name: b"/index.php".to_vec(), path_info: Vec::new(), ..self.clone() }
+    }
+
+    /// The request that a front end makes of it, without headers.
+    pub fn request(&self, method: &[u8]) -> Request {
+        let mut request = Request::new(method, self.script_filename(), &self.script_name[..]);
+        request.query_string = self.query.clone();
+        request.environment = self.variables();
+        request
+    }
+
+    fn script_filename(&self) -> Vec<u8> {
         [&self.document_root[..], &self.script_name].concat()
-    }
-
-    pub fn script_name(&self) -> &[u8] {
-        &self.script_name
-    }
-
-    pub fn query(&self) -> &[u8] {
-        &self.query
     }
 
     /// The value for the `Host` header.
@@ -119,7 +124,7 @@ impl Target {
     }
 
     /// The CGI variables (RFC 3875 section 4.1) that are not part of every LSAPI request.
-    pub fn variables(&self) -> Vec<Pair> {
+    fn variables(&self) -> Vec<Pair> {
         let (host, port) = split_port(&self.authority);
         let port = port.unwrap_or(if self.is_https { b"443" } else { b"80" });
         let optional = [
