@@ -5,6 +5,7 @@ pub use self::runtime::{make_directory as make_runtime_directory, open_control_s
 
 pub use self::site_user::look_at_user_ini;
 
+pub mod file_cache;
 mod home;
 mod runtime;
 mod site_link;
@@ -97,6 +98,9 @@ fn apply(privileged: &Privileged, run: &RunRecord<&Plan>, effect: &RootEffect) -
             home::chown_directories(privileged, home, directories, *uid, *gid)
         }
         RootEffect::LinkSite { link, target } => site_link::make(privileged, link, target),
+        RootEffect::PrepareFileCache { path, ini, uid, gid } => {
+            file_cache::prepare(privileged, path, ini, *uid, *gid)
+        }
     }
 }
 
@@ -107,6 +111,7 @@ pub(crate) fn apply_as_site_user(_site_user: &SiteUser, plan: &Plan) {
         let result = match effect {
             SiteUserEffect::MakeDirectory { path } => site_user::make_directory(path),
             SiteUserEffect::MakeErrorLog { path } => site_user::make_error_log(path),
+            SiteUserEffect::MakeFileCache { path } => file_cache::make(path),
             SiteUserEffect::LookAtUserIni { path } => site_user::look_at_user_ini(path, &plan.ini.directives),
         };
         if let Err(warning) = result {

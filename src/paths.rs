@@ -15,6 +15,12 @@ pub const OPCACHE_SCRIPT: &str = "/run/cac-lsphp/cac-lsphp-opcache.php";
 /// The directory that PHP scans last.
 pub const INI_DIRECTORY: &str = "/run/cac-lsphp/php.d";
 
+/// What PHP scans after that where a file cache is planned; without it in its scan path PHP goes without one.
+pub const FILE_CACHE_INI_DIRECTORY: &str = "/run/cac-lsphp/file-cache.d";
+
+/// Names the file cache to PHP. Not there where the directory is not fit for one.
+pub const FILE_CACHE_INI: &str = "/run/cac-lsphp/file-cache.d/91-file-cache.ini";
+
 /// The prepended script that gives PHP canonical paths.
 pub const NORMALISER: &str = "/run/cac-lsphp/cac-lsphp-normalize.php";
 

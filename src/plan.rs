@@ -6,6 +6,7 @@ mod effects;
 mod exec;
 mod listener;
 mod memory;
+mod opcache;
 pub mod php_ini;
 pub mod php_scripts;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use self::effects::{Effects, OpenControlSocket, OpenListener, RootEffect, Si
 pub use self::exec::{ChildEnvironment, ExecPlan};
 pub use self::listener::{ListenerPlan, Opener, SocketPlan};
 pub use self::memory::MemoryPlan;
+pub use self::opcache::OpcachePlan;
 use self::php_ini::IniPlan;
 use crate::address::Address;
 use crate::address_space::AddressSpace;
@@ -81,14 +83,6 @@ impl WorkersPlan {
     pub fn total(&self) -> u32 {
         self.value.saturating_add(self.extra)
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpcachePlan {
-    pub memory_mib: u32,
-    pub memory_source: String,
-    pub max_files: u32,
-    pub max_files_source: String,
 }
 
 /// How pid 1 stays above lsphp.
@@ -158,12 +152,7 @@ pub fn decide(inputs: Inputs) -> Plan {
             document_root,
         },
         site: site.clone(),
-        opcache: OpcachePlan {
-            memory_mib: options.opcache_memory_mib,
-            memory_source: given.source(&variable::OPCACHE_MEMORY),
-            max_files: options.opcache_max_files,
-            max_files_source: given.source(&variable::OPCACHE_MAX_FILES),
-        },
+        opcache: opcache::decide(inputs.settings, &mut warnings),
         exec: ExecPlan {
             lsphp: inputs.lsphp.clone(),
             argv: argv(options, &listener),

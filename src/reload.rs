@@ -3,23 +3,26 @@
 //! pid 1 belongs to the site. Nothing that root does here depends on what it says or has in memory: the plan comes
 //! from this process's own environment, the site file and the kernel; who the site is, from root's run record.
 
+mod files;
+mod warm_up;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use self::files::Files;
 use crate::address::Address;
-use crate::effects::{self, EffectError};
+use crate::effects::EffectError;
 use crate::fault::{Cause, Fault, Object};
 use crate::health::probe;
 use crate::lsapi::Deadline;
-use crate::paths::{CONTROL_SOCKET, NEXT_DIRECTORY, RUN_RECORD, RUNTIME_DIRECTORY};
+use crate::paths::{CONTROL_SOCKET, RUN_RECORD, RUNTIME_DIRECTORY};
 use crate::plan::{ListenerPlan, Plan};
-use crate::privileges::Privileged;
 use crate::running::{RunRecord, StatusPlan};
 use crate::start::{self, StartError};
 use crate::supervise::control::{self, Answer, Request, Specification};
@@ -78,7 +81,7 @@ pub fn reload() -> Result<Reloaded, StartError> {
 
     let files = Files::write(&privileged, &plan, lsphp, &record)?;
     let mut stream = UnixStream::connect(CONTROL_SOCKET).map_err(unreachable)?;
-    prove(&mut stream, specification).inspect_err(|_| files.discard())?;
+    prove(&mut stream, specification, &plan).inspect_err(|_| files.discard())?;
     files.publish()?;
     let answer = ask(&mut stream, &Request::Replace, None)?;
     match answer {
@@ -141,68 +144,8 @@ fn allowed(listener: &ListenerPlan) -> String {
     listener.allowed_clients.as_ref().map_or_else(|| "everybody".to_owned(), ToString::to_string)
 }
 
-/// The files that differ from plan to plan, until the new plan is proven beside their places.
-struct Files {
-    /// Where each waits, and its place.
-    waiting: Vec<(PathBuf, PathBuf)>,
-}
-
-impl Files {
-    /// Without root a site that was started with it keeps its files: then they must say what the plan says.
-    fn write(
-        privileged: &Privileged,
-        plan: &Plan,
-        lsphp: &Path,
-        record: &RunRecord<StatusPlan>,
-    ) -> Result<Self, StartError> {
-        let ini = Path::new(&plan.ini.path);
-        let text = plan.ini.render();
-        let may_write = nix::unistd::access(RUNTIME_DIRECTORY, nix::unistd::AccessFlags::W_OK).is_ok();
-        if !may_write {
-            return if std::fs::read(ini).is_ok_and(|bytes| bytes == text.as_bytes()) {
-                Ok(Self { waiting: Vec::new() })
-            } else {
-                let cause = "PHP's settings have changed, and only root may write them";
-                let hint = "run cac-lsphp reload as root in the container";
-                Err(StartError::Refused(vec![fault(cause, hint)]))
-            };
-        }
-        let run = record.with_plan(plan, lsphp);
-        let json = run
-            .to_json()
-            .map_err(|cause| EffectError::failed("writing", Path::new("run.json"), cause, "report it"))?;
-        let places = [(ini.to_owned(), text.into_bytes()), (RUN_RECORD.into(), json)];
-        effects::make_runtime_directory(privileged, Path::new(NEXT_DIRECTORY), plan.site.uid)?;
-        let mut files = Self { waiting: Vec::new() };
-        for (place, bytes) in places {
-            let waiting = Path::new(NEXT_DIRECTORY).join(place.file_name().unwrap_or_default());
-            files.waiting.push((waiting.clone(), place));
-            effects::write_file(privileged, &waiting, &bytes).inspect_err(|_| files.discard())?;
-        }
-        Ok(files)
-    }
-
-    /// Needs no room on the disk.
-    fn publish(&self) -> Result<(), EffectError> {
-        for (waiting, place) in &self.waiting {
-            std::fs::rename(waiting, place).map_err(|cause| {
-                EffectError::failed("renaming", waiting, cause, "see what happened to /run/cac-lsphp")
-            })?;
-        }
-        let _ = std::fs::remove_dir(NEXT_DIRECTORY); // empty now; the next reload makes it anew
-        Ok(())
-    }
-
-    fn discard(&self) {
-        for (waiting, _) in &self.waiting {
-            let _ = std::fs::remove_file(waiting);
-        }
-        let _ = std::fs::remove_dir(NEXT_DIRECTORY);
-    }
-}
-
 /// Has pid 1 start an lsphp as it is to be, on a socket that nobody else knows, and asks it for a page.
-fn prove(stream: &mut UnixStream, specification: Specification) -> Result<(), StartError> {
+fn prove(stream: &mut UnixStream, specification: Specification, plan: &Plan) -> Result<(), StartError> {
     let path = Path::new(RUNTIME_DIRECTORY).join(".proof.sock");
     // Where only root may write, the socket of pid 1's own child must be somewhere else.
     let path = if nix::unistd::access(RUNTIME_DIRECTORY, nix::unistd::AccessFlags::W_OK).is_ok() {
@@ -214,7 +157,11 @@ fn prove(stream: &mut UnixStream, specification: Specification) -> Result<(), St
     let listener = UnixListener::bind(&path).map_err(|cause| {
         EffectError::failed("making", &path, cause, "make it writable: the new lsphp is proven there")
     })?;
-    let proven = prove_on(stream, specification, listener.into(), &path);
+    let address = Address::Unix(path.clone());
+    let proven = prove_on(stream, specification, listener.into(), &address);
+    if proven.is_ok() {
+        warm_up::ask(plan, &address);
+    }
     let _ = std::fs::remove_file(&path);
     proven
 }
@@ -223,14 +170,14 @@ fn prove_on(
     stream: &mut UnixStream,
     specification: Specification,
     listener: OwnedFd,
-    path: &Path,
+    address: &Address,
 ) -> Result<(), StartError> {
     match ask(stream, &Request::Prove(Box::new(specification)), Some(&listener))? {
         Answer::Started => {}
         other => return Err(unexpected(other)),
     }
     drop(listener);
-    let answer = probe::ask(&Address::Unix(path.to_owned()), Deadline::after(PROOF_TIME));
+    let answer = probe::ask(address, Deadline::after(PROOF_TIME));
     answer.map(drop).map_err(|reason| match control::receive_answer(stream, OBITUARY_TIME) {
         // That it has ended says more than that it did not answer.
         Ok(refused @ Answer::Refused(_)) => unexpected(refused),
@@ -287,6 +234,9 @@ pub fn changes(before: &StatusPlan, after: &Plan) -> Vec<String> {
     compare("memory budget in MiB", before.memory.budget_mib, after.memory.budget_mib);
     compare("opcache in MiB", before.opcache.memory_mib.into(), after.opcache.memory_mib.into());
     compare("opcache files", before.opcache.max_files.into(), after.opcache.max_files.into());
+    if before.opcache.file_cache != after.opcache.file_cache {
+        changes.push("the file cache changed".to_owned());
+    }
     let (before, after) = (&before.ini.directives, &after.ini.directives);
     let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let others = names.into_iter().filter(|name| !COMPARED.contains(&name.as_str()));

@@ -10,6 +10,7 @@ mod reader;
 pub mod site_file;
 pub(crate) mod size;
 pub mod variable;
+mod warm_start;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,7 @@ pub use self::listener::{ListenerOptions, SocketMode};
 use self::reader::{Reader, Readings};
 use self::site_file::SiteFile;
 use self::variable::Variable;
+pub use self::warm_start::WarmStart;
 use crate::address::Address;
 use crate::fault::{Fault, Object};
 use crate::identity::{Site, StartedAs, User};
@@ -140,6 +142,7 @@ pub struct Options {
     pub watch_memory: u32,
     /// Seconds.
     pub reload_grace: u32,
+    pub warm_start: WarmStart,
     /// lsphp's path, where the panel names one.
     pub lsphp: Option<PathBuf>,
     pub no_new_privs: bool,
@@ -162,6 +165,9 @@ pub fn read(
     reader.warn_about_unknown_names();
     reader.refuse_what_cannot_be_opened(&options);
     reader.refuse_what_cannot_be_supervised(&options);
+    if let Some(site) = &site {
+        reader.refuse_what_cannot_be_warm(site, &options);
+    }
     let Readings { given, faults, warnings } = reader.finish();
     match site {
         Some(site) if faults.is_empty() => (log, Ok(Settings { site, options, given, warnings })),
@@ -193,6 +199,7 @@ fn read_options(reader: &mut Reader) -> Options {
         stop_timeout: reader.number(&variable::STOP_TIMEOUT),
         watch_memory: reader.number(&variable::WATCH_MEMORY),
         reload_grace: reader.number(&variable::RELOAD_GRACE),
+        warm_start: WarmStart::read(reader),
         lsphp: reader.lsphp(),
         no_new_privs: reader.switch(&variable::NO_NEW_PRIVS),
         site_link: reader.switch(&variable::SITE_LINK),

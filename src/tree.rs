@@ -60,6 +60,15 @@ impl Directory {
     /// `NotFound` when the first component is missing; `ENOTDIR` or `ELOOP` for what is not a directory
     /// below it.
     pub fn open_or_make(path: &Path, mode: Mode) -> io::Result<Self> {
+        Self::walk(path, |directory, name| directory.child_or_make(name, mode))
+    }
+
+    /// Opens the directory `path` in the same way, and makes nothing.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Self::walk(path, Self::child)
+    }
+
+    fn walk(path: &Path, step: impl Fn(&Self, &Name) -> io::Result<Self>) -> io::Result<Self> {
         let mut names = path.components().skip(1).map(|component| component.as_os_str().to_string_lossy());
         let top = Path::new("/").join(names.next().unwrap_or_default().as_ref());
         let names = names.map(|name| name.parse()).collect::<Result<Vec<Name>, _>>()?;
@@ -67,7 +76,7 @@ impl Directory {
             let top = Self::open_system(&top).map_err(|cause| {
                 io::Error::new(cause.kind(), format!("opening {}: {cause}", top.display()))
             })?;
-            names.iter().try_fold(top, |directory, name| directory.child_or_make(name, mode))
+            names.iter().try_fold(top, |directory, name| step(&directory, name))
         })
     }
 
@@ -104,7 +113,7 @@ impl Directory {
     }
 
     /// Opens the directory `name`, which is made with `mode` if nothing is there.
-    fn child_or_make(&self, name: &Name, mode: Mode) -> io::Result<Self> {
+    pub fn child_or_make(&self, name: &Name, mode: Mode) -> io::Result<Self> {
         match self.child(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 match nix::sys::stat::mkdirat(self, name.as_c_str(), mode) {

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::settings::directive::covers_runtime_directory;
+use crate::settings::directive::{covers_runtime_directory, is_off};
 
 /// PHP reads more; what decides here stands at the beginning of any that a panel writes.
 const MOST: u64 = 64 << 10;
@@ -44,8 +44,6 @@ fn shuts_out(user_ini: &str, directives: &BTreeMap<String, String>) -> ShutOut {
         let values = lines.filter(|(found, _)| found.trim() == name);
         values.map(|(_, value)| value.trim().trim_matches(['"', '\''])).next_back()
     };
-    let is_off =
-        |value: &str| ["0", "off", "no", "false", "none", ""].contains(&value.to_ascii_lowercase().as_str());
     let set = |name: &str| own(name).or_else(|| directives.get(name).map(String::as_str));
     let is_compiled = set("opcache.enable").is_none_or(|value| !is_off(value))
         && directives.get("disable_functions").is_none_or(|names| !names.contains("opcache_compile_file"));

@@ -10,8 +10,8 @@ use super::php_ini::{self, IniPlan};
 use crate::address::Address;
 use crate::identity::{Gid, Site, Uid, User};
 use crate::paths::{
-    CONTROL_SOCKET, ERROR_LOG, NORMALISER, OPCACHE_SCRIPT, PING_SCRIPT, PRELOAD_SCRIPT, PUBLIC_HTML,
-    RUN_RECORD, RUNTIME_DIRECTORY, SITE_DIRECTORIES,
+    CONTROL_SOCKET, ERROR_LOG, FILE_CACHE_INI, NORMALISER, OPCACHE_SCRIPT, PING_SCRIPT, PRELOAD_SCRIPT,
+    PUBLIC_HTML, RUN_RECORD, RUNTIME_DIRECTORY, SITE_DIRECTORIES,
 };
 use crate::settings::Options;
 
@@ -93,6 +93,14 @@ pub enum RootEffect {
         link: PathBuf,
         target: PathBuf,
     },
+    /// Makes the file cache, or gives an empty one of root's to the site, and names it to PHP in `ini` if nobody
+    /// else may write there.
+    PrepareFileCache {
+        path: PathBuf,
+        ini: PathBuf,
+        uid: Uid,
+        gid: Gid,
+    },
 }
 
 /// What the site user does itself.
@@ -107,6 +115,10 @@ pub enum SiteUserEffect {
     },
     /// Looks whether the site's own ini keeps PHP from the normaliser.
     LookAtUserIni {
+        path: PathBuf,
+    },
+    /// Makes it where root might not, and looks whether PHP can write there.
+    MakeFileCache {
         path: PathBuf,
     },
 }
@@ -128,7 +140,7 @@ impl Effects {
             }),
             root: root_effects(site, link, options, ini),
             control: options.supervise.then(|| OpenControlSocket { path: CONTROL_SOCKET.into() }),
-            site_user: site_user_effects(&site.home),
+            site_user: site_user_effects(&site.home, options),
         }
     }
 }
@@ -156,16 +168,23 @@ fn root_effects(site: &Site, link: Option<PathBuf>, options: &Options, ini: &Ini
     ];
     effects.extend(link.clone().map(|link| RootEffect::LinkSite { link, target: home.clone() }));
     effects.push(RootEffect::WriteNormaliser { path: NORMALISER.into(), link, home });
+    effects.extend(options.warm_start.file_cache.clone().map(|path| RootEffect::PrepareFileCache {
+        path,
+        ini: FILE_CACHE_INI.into(),
+        uid,
+        gid,
+    }));
     effects
 }
 
-fn site_user_effects(home: &Path) -> Vec<SiteUserEffect> {
+fn site_user_effects(home: &Path, options: &Options) -> Vec<SiteUserEffect> {
     let mut effects: Vec<_> = SITE_DIRECTORIES
         .iter()
         .map(|below| SiteUserEffect::MakeDirectory { path: home.join(below) })
         .collect();
     effects.push(SiteUserEffect::MakeErrorLog { path: home.join(ERROR_LOG) });
     effects.push(SiteUserEffect::LookAtUserIni { path: home.join(PUBLIC_HTML).join(".user.ini") });
+    effects.extend(options.warm_start.file_cache.clone().map(|path| SiteUserEffect::MakeFileCache { path }));
     effects
 }
 
@@ -245,6 +264,10 @@ impl fmt::Display for RootEffect {
                 write!(f, "chown its {} too, if they are root's", directories.join(", "))
             }
             Self::LinkSite { link, target } => write!(f, "link {} to {}", link.display(), target.display()),
+            Self::PrepareFileCache { path, ini, uid, gid } => {
+                writeln!(f, "make {}; give it to {uid}:{gid} if it is root's and empty", path.display())?;
+                write!(f, "name it to PHP in {} if only the site may write there", ini.display())
+            }
         }
     }
 }
@@ -256,6 +279,9 @@ impl fmt::Display for SiteUserEffect {
             Self::MakeErrorLog { path } => write!(f, "make an empty {} if missing", path.display()),
             Self::LookAtUserIni { path } => {
                 write!(f, "look at open_basedir in {}", path.display())
+            }
+            Self::MakeFileCache { path } => {
+                write!(f, "make {} if missing, and see whether PHP can write there", path.display())
             }
         }
     }

@@ -9,7 +9,7 @@ use super::WorkersPlan;
 use crate::address_space::AddressSpace;
 use crate::identity::Site;
 use crate::lsphp::Lsphp;
-use crate::paths::INI_DIRECTORY;
+use crate::paths::{FILE_CACHE_INI_DIRECTORY, INI_DIRECTORY};
 use crate::settings::Options;
 use crate::settings::environment::Environment;
 
@@ -27,6 +27,10 @@ const REMOVED: [&str; 7] = [
     "LISTEN_PID",
     "LISTEN_PIDFDID",
 ];
+
+/// With it on, lsphp's own default, a worker that crashes ends as if nothing had happened: nobody learns that the
+/// file cache makes it crash (seen).
+const CLEAN_SHUTDOWN: &str = "LSAPI_CLEAN_SHUTDOWN";
 
 /// A second for the last worker and one for lsphp itself.
 const LEAST_IDLE_EXIT: u32 = 2;
@@ -93,7 +97,10 @@ fn variables(
         ("USER", user.into()),
         ("LOGNAME", user.into()),
         ("SHELL", "/bin/sh".into()),
-        ("PHP_INI_SCAN_DIR", scan_dir(parent.get("PHP_INI_SCAN_DIR"))),
+        (
+            "PHP_INI_SCAN_DIR",
+            scan_dir(parent.get("PHP_INI_SCAN_DIR"), options.warm_start.file_cache.is_some()),
+        ),
         ("PHP_LSAPI_CHILDREN", workers.value.to_string().into()),
         ("LSAPI_EXTRA_CHILDREN", workers.extra.to_string().into()),
         ("LSAPI_MAX_IDLE_CHILDREN", options.max_idle_children.to_string().into()),
@@ -115,6 +122,9 @@ fn variables(
     if let Some(avoid_fork) = &options.avoid_fork {
         set.insert("LSAPI_AVOID_FORK".into(), avoid_fork.clone().into());
     }
+    if options.supervise && options.warm_start.file_cache.is_some() && parent.get(CLEAN_SHUTDOWN).is_none() {
+        set.insert(CLEAN_SHUTDOWN.into(), "0".into());
+    }
     if parent.get("PATH").is_none_or(OsStr::is_empty) {
         set.insert("PATH".into(), DEFAULT_PATH.into());
     }
@@ -122,12 +132,16 @@ fn variables(
 }
 
 /// Ours comes last and so has the last word; an empty first element is PHP's compiled-in directory.
-fn scan_dir(inherited: Option<&OsStr>) -> OsString {
+fn scan_dir(inherited: Option<&OsStr>, has_file_cache: bool) -> OsString {
     let mut dirs = inherited.unwrap_or_default().to_owned();
     let ends_with_ours = dirs.as_encoded_bytes().split(|byte| *byte == b':').next_back();
     if ends_with_ours != Some(INI_DIRECTORY.as_bytes()) {
         dirs.push(":");
         dirs.push(INI_DIRECTORY);
+    }
+    if has_file_cache {
+        dirs.push(":");
+        dirs.push(FILE_CACHE_INI_DIRECTORY);
     }
     dirs
 }
@@ -154,14 +168,16 @@ mod tests {
             (":/run/cac-lsphp/php.d", ":/run/cac-lsphp/php.d"),
         ];
         for (inherited, expected) in table {
-            assert_eq!(scan_dir(Some(OsStr::new(inherited))), expected, "{inherited:?}");
+            assert_eq!(scan_dir(Some(OsStr::new(inherited)), false), expected, "{inherited:?}");
+            let with_cache = format!("{expected}:/run/cac-lsphp/file-cache.d");
+            assert_eq!(scan_dir(Some(OsStr::new(inherited)), true), *with_cache, "{inherited:?}");
         }
-        assert_eq!(scan_dir(None), ":/run/cac-lsphp/php.d");
+        assert_eq!(scan_dir(None, false), ":/run/cac-lsphp/php.d");
     }
 
     #[test]
     fn a_path_that_is_no_text_is_kept() {
         let inherited = OsString::from_vec(vec![b':', b'/', 0xff]);
-        assert_eq!(scan_dir(Some(&inherited)).into_vec(), b":/\xff:/run/cac-lsphp/php.d");
+        assert_eq!(scan_dir(Some(&inherited), false).into_vec(), b":/\xff:/run/cac-lsphp/php.d");
     }
 }

@@ -1,6 +1,7 @@
 //! The site's PHP settings, and PHP's ini syntax written so that `ini_get` gives back what went in.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,15 @@ impl IniPlan {
         }
         text
     }
+}
+
+/// The text of the file that names the file cache to PHP, or says that there is none.
+pub fn file_cache(directory: Option<&Path>) -> String {
+    let directory = directory.map(Path::to_string_lossy).unwrap_or_default();
+    format!(
+        "; Written by cac-lsphp, see CAC_OPCACHE_FILE_CACHE.\nopcache.file_cache = {}\n",
+        quoted(&directory)
+    )
 }
 
 /// PHP joins adjacent strings: all is raw between single quotes, where nothing has a meaning, but

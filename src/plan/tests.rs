@@ -308,6 +308,43 @@ fn an_idle_site_ends_after_the_seconds_of_a_worker_and_of_lsphp_together() {
 }
 
 #[test]
+fn a_file_cache_is_named_to_php_where_it_is_planned() {
+    const CACHE: (&str, &str) = ("CAC_OPCACHE_FILE_CACHE", "/cache");
+    let value = |plan: &Plan, name: &str| plan.exec.environment.set.get(name).cloned();
+    let effects = |plan: &Plan| json(plan)["effects"].to_string();
+    let without = plan(&[], &limit(1024), None);
+    assert_eq!(value(&without, "PHP_INI_SCAN_DIR"), Some(":/run/cac-lsphp/php.d".into()));
+    assert!(!effects(&without).contains("file_cache"));
+    let with = plan(&[CACHE], &limit(1024), None);
+    let scan_dir = ":/run/cac-lsphp/php.d:/run/cac-lsphp/file-cache.d";
+    assert_eq!(value(&with, "PHP_INI_SCAN_DIR"), Some(scan_dir.into()));
+    assert!(effects(&with).contains("prepare_file_cache") && effects(&with).contains("make_file_cache"));
+    assert_eq!(json(&with)["opcache"]["file_cache"], "/cache");
+    // So that pid 1 learns of crashes.
+    assert_eq!(value(&with, "LSAPI_CLEAN_SHUTDOWN"), None);
+    let supervised = plan(&[CACHE, ("CAC_SUPERVISE", "1")], &limit(1024), None);
+    assert_eq!(value(&supervised, "LSAPI_CLEAN_SHUTDOWN"), Some("0".into()));
+}
+
+#[test]
+fn what_does_not_go_with_a_file_cache_is_said() {
+    let warned = |name: &str, value: &str, cache: &str| {
+        let plan = plan(&[("CAC_OPCACHE_FILE_CACHE", cache), (name, value)], &limit(1024), None);
+        plan.warnings.iter().any(|warning| warning.variable() == Some("CAC_OPCACHE_FILE_CACHE"))
+    };
+    for (name, value, expected) in [
+        ("CAC_INI_opcache__validate_timestamps", "0", true),
+        ("CAC_INI_opcache__validate_timestamps", "1", false),
+        ("CAC_INI_opcache__preload", "/home/alice/preload.php", true),
+        ("CAC_INI_opcache__jit_buffer_size", "64M", true),
+        ("CAC_INI_opcache__jit_buffer_size", "0", false),
+    ] {
+        assert_eq!(warned(name, value, "/cache"), expected, "{name}={value}");
+        assert!(!warned(name, value, ""), "{name}={value} without a file cache");
+    }
+}
+
+#[test]
 fn lists_of_names_fit_a_terminal() {
     let long_names: Vec<(String, String)> =
         (0..60).map(|number| (format!("A_VARIABLE_{number}"), "x".into())).collect();

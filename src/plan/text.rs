@@ -57,6 +57,12 @@ impl Plan {
         }
         row(f, "opcache", format_args!("{} MiB, {} files", opcache.memory_mib, opcache.max_files))?;
         reason(f, format_args!("memory: {}; files: {}", opcache.memory_source, opcache.max_files_source))?;
+        if let Some(directory) = &opcache.file_cache {
+            reason(f, format_args!("file cache: {}", directory.display()))?;
+        }
+        if !opcache.warm_up.is_empty() {
+            reason(f, format_args!("a reload warms up with {}", opcache.warm_up.join(", ")))?;
+        }
         row(
             f,
             "front end",

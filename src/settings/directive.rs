@@ -16,6 +16,7 @@ pub fn accept(name: &str, value: &str) -> Result<String, Fault> {
     let hint = match directive.as_str() {
         "opcache.memory_consumption" => "set OPCACHE_MEMORY_MB instead",
         "opcache.max_accelerated_files" => "set OPCACHE_MAX_FILES instead",
+        "opcache.file_cache" => "set CAC_OPCACHE_FILE_CACHE instead",
         "error_log" => "it is always /home/<user>/logs/php-fpm/error.log",
         "auto_prepend_file" => "it is the DOCUMENT_ROOT normaliser; let the site include its own file",
         "open_basedir" => return reachable(name, directive, value),
@@ -43,6 +44,11 @@ fn directive_of(name: &str) -> Result<String, Fault> {
         return Err(refused(name, cause, "name a directive"));
     }
     Ok(directive)
+}
+
+/// Whether PHP reads a switch's value as off.
+pub fn is_off(value: &str) -> bool {
+    ["0", "off", "no", "false", "none", ""].contains(&value.to_ascii_lowercase().as_str())
 }
 
 /// Whether an `open_basedir` lets PHP open our scripts.

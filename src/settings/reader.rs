@@ -16,7 +16,7 @@ use super::variable::{self, Range, Switch, Text, Variable};
 use super::{AllGiven, Given, LogSettings, Options, Source, directive, size};
 use crate::address::Address;
 use crate::fault::{Cause, Fault, Object};
-use crate::identity::{Domain, Gid, StartedAs, Uid, User};
+use crate::identity::{Domain, Gid, Site, StartedAs, Uid, User};
 
 /// As a place that settings come from.
 const ENVIRONMENT: &str = "the environment";
@@ -229,6 +229,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What would be closed by the file cache or would open it, and a warm-up of nothing.
+    pub fn refuse_what_cannot_be_warm(&mut self, site: &Site, options: &Options) {
+        let given = &self.readings.given;
+        let faults = options.warm_start.faults(&site.home, options.supervise, given);
+        self.readings.faults.extend(faults);
+    }
+
     /// An absent file is fine where nobody named one; a mistyped path would be silently without effect.
     pub fn warn_about_missing_site_file(&mut self) {
         let named = variable::SITE_FILE.names.iter().find_map(|name| self.environment.setting(name));
@@ -340,7 +347,7 @@ fn malformed(source: &Source, value: &OsStr, form: &str) -> Fault {
 }
 
 /// A path may hold a line break, but a log line that names it must stay one line.
-fn printable(text: &str) -> Option<&str> {
+pub fn printable(text: &str) -> Option<&str> {
     (!text.contains(char::is_control)).then_some(text)
 }
 

@@ -317,6 +317,7 @@ fn directives_by_name() {
         ("CAC_INI_opcache__memory_consumption", "1", "OPCACHE_MEMORY_MB"),
         ("CAC_INI_opcache.memory_consumption", "1", "OPCACHE_MEMORY_MB"),
         ("CAC_INI_opcache__max_accelerated_files", "1", "OPCACHE_MAX_FILES"),
+        ("CAC_INI_opcache__file_cache", "/x", "CAC_OPCACHE_FILE_CACHE"),
     ];
     for (name, value, why) in refused {
         let faults = faults(&[&SITE[..], &[(name, value)]].concat());
