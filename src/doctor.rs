@@ -3,6 +3,7 @@
 //! [`plan`] compares the start with what a start would do now, [`pool`] looks at lsphp through the kernel, and
 //! [`home`] at the site's files, as the site's user; [`opcache`] asks PHP, only when it is told to.
 
+mod file_cache;
 mod home;
 mod opcache;
 mod plan;
@@ -50,6 +51,7 @@ pub enum Symptom {
     DocumentRoot,
     ErrorLog,
     Volume,
+    FileCache,
     EstimateTooLow,
     EstimateTooHigh,
     Saturated,
@@ -73,6 +75,7 @@ impl Symptom {
             Self::DocumentRoot => "document root",
             Self::ErrorLog => "error log",
             Self::Volume => "volume",
+            Self::FileCache => "file cache",
             Self::EstimateTooLow => "estimate too low",
             Self::EstimateTooHigh => "estimate too high",
             Self::Saturated => "saturated",
@@ -109,6 +112,7 @@ pub fn examine(root: &Path, run: &RunRecord<StatusPlan>, deep: bool) -> Vec<Find
         Err(down) => return vec![is_down(&down)],
     };
     let mut findings = home::examine(run);
+    findings.extend(file_cache::examine(run, &second));
     findings.extend(pool::examine(&first, &second));
     findings.extend(pool::old_lsphp(&second, &run.lsphp));
     if deep {

@@ -6,6 +6,9 @@
 pub mod advice;
 mod text;
 
+use std::io;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize, Serializer};
 
 use self::advice::Advice;
@@ -14,6 +17,7 @@ use crate::lsapi::{self, Deadline};
 use crate::own_script::{self, Question};
 use crate::paths::OPCACHE_SCRIPT;
 use crate::running::RunRecord;
+use crate::running::file_cache::{self, Contents};
 use crate::sizing::Demand;
 use crate::status::{self, StatusPlan};
 
@@ -40,6 +44,8 @@ pub struct Opcache {
     /// Seconds since 1970.
     pub started_at: u64,
     pub advice: Vec<Advice>,
+    /// What outlives lsphp; null: there is no file cache.
+    pub file_cache: Option<Contents>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -85,11 +91,13 @@ pub struct Restarts {
 pub const PENDING: &str = "PHP empties it as soon as every request that runs now has ended, and compiles each page anew until then; cac-lsphp status shows what runs";
 
 /// Every script is compiled anew when it is next asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Forgotten {
     pub scripts: u64,
     /// See [`Restarts::pending`].
     pub restart_pending: bool,
+    /// What was removed; null: there is no file cache.
+    pub file_cache: Option<Contents>,
 }
 
 /// Why nothing is known or was reset.
@@ -111,6 +119,11 @@ pub enum Unknown {
         "PHP has no opcache_get_status() or no opcache_invalidate(): let opcache be loaded, and take them out of disable_functions"
     )]
     Missing,
+    #[error("emptying the file cache: {0}; see whose files are in it")]
+    FileCache(io::Error),
+    /// The half of a reset that needs no lsphp.
+    #[error("the file cache is empty now ({} files removed), but PHP still holds what it has: {unknown}", removed.files)]
+    OnlyFileCache { removed: Contents, unknown: Box<Unknown> },
     #[error("opcache is off: set CAC_INI_opcache__enable=1, or unset it")]
     Off,
 }
@@ -134,17 +147,39 @@ impl Serialize for Unknown {
 /// PHP did not tell, or there is none.
 pub fn look(run: &RunRecord<StatusPlan>, deadline: Deadline) -> Result<Opcache, Unknown> {
     let answer = ask(run, STATUS, deadline)?;
-    Ok(opcache(answer.php, answer.status.ok_or(Unknown::Off)?, status::demand(&run.plan)))
+    let opcache = opcache(answer.php, answer.status.ok_or(Unknown::Off)?, status::demand(&run.plan));
+    let file_cache = run.plan.opcache.file_cache.as_deref().map(file_cache::look);
+    Ok(Opcache { file_cache: file_cache.map(Result::unwrap_or_default), ..opcache })
 }
 
-/// Has it forget every script but those that were preloaded.
+/// Empties the file cache, for which no lsphp is needed, and has opcache forget every script but those that were
+/// preloaded.
 ///
 /// # Errors
-/// As for [`look`].
+/// As for [`look`], or the file cache cannot be emptied.
 pub fn reset(run: &RunRecord<StatusPlan>, deadline: Deadline) -> Result<Forgotten, Unknown> {
-    let answer = ask(run, RESET, deadline)?;
-    let restart_pending = answer.status.ok_or(Unknown::Off)?.restart_pending;
-    Ok(Forgotten { scripts: answer.reset.unwrap_or_default(), restart_pending })
+    // First of all: what PHP is asked for next would come from there.
+    let removed = run.plan.opcache.file_cache.as_deref().map(empty).transpose()?;
+    let forgotten = ask(run, RESET, deadline).and_then(|answer| {
+        let restart_pending = answer.status.ok_or(Unknown::Off)?.restart_pending;
+        Ok(Forgotten {
+            scripts: answer.reset.unwrap_or_default(),
+            restart_pending,
+            file_cache: removed.clone(),
+        })
+    });
+    forgotten.map_err(|unknown| match removed {
+        Some(removed) => Unknown::OnlyFileCache { removed, unknown: Box::new(unknown) },
+        None => unknown,
+    })
+}
+
+/// One that is not there holds nothing.
+fn empty(directory: &Path) -> Result<Contents, Unknown> {
+    match file_cache::empty(directory) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Contents::default()),
+        emptied => emptied.map_err(Unknown::FileCache),
+    }
 }
 
 /// What the script prints, in PHP's own names.
@@ -249,6 +284,7 @@ fn opcache(php: String, raw: RawStatus, demand: Demand) -> Opcache {
         },
         started_at: statistics.start_time,
         advice: Vec::new(),
+        file_cache: None,
     };
     opcache.advice = advice::give(&opcache, demand);
     opcache

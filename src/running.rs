@@ -11,11 +11,13 @@
 //!   [`proc_net`]'s tables, as [`socket`]s
 //! - [`lineage`]: which of the site's processes are lsphp's and which workers; [`worker`]: what one does, from
 //!   its [`title`] and the [`connections`], and its [`process_memory`]
+//! - [`file_cache`]: the compiled code that opcache keeps
 //! - [`cgroup_memory`]: what the site uses; [`events`]: OOM kills and refused forks
 
 pub(crate) mod cgroup_memory;
 pub(crate) mod connections;
 pub mod events;
+pub(crate) mod file_cache;
 pub(crate) mod lineage;
 pub(crate) mod listener;
 mod netlink;

@@ -111,7 +111,8 @@ fn the_page_about_opcache_shows_every_field_and_no_other() {
     let mut full = example();
     full.memory.full = true;
     full.advice = advice::give(&full, DEMAND);
-    let forgotten = Forgotten { scripts: 1, restart_pending: false };
+    full.file_cache = Some(Contents::default());
+    let forgotten = Forgotten { scripts: 1, restart_pending: false, file_cache: Some(Contents::default()) };
     paths("", &serde_json::to_value(full).unwrap(), &mut written);
     paths("", &serde_json::to_value(forgotten).unwrap(), &mut written);
     paths("", &serde_json::to_value(Unknown::Off).unwrap(), &mut written);

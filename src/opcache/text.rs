@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Forgotten, Opcache};
+use super::{Contents, Forgotten, Opcache};
 use crate::status::text::{mib, time};
 
 /// A line for each thing, then what should be changed.
@@ -39,6 +39,9 @@ impl fmt::Display for Opcache {
         if restarts.pending {
             writeln!(f, "restart   {}", super::PENDING)?;
         }
+        if let Some(file_cache) = &self.file_cache {
+            writeln!(f, "on disk   {file_cache}")?;
+        }
         self.advice.iter().try_for_each(|advice| writeln!(f, "advice    {}", advice.message))?;
         if self.advice.is_empty() {
             writeln!(f, "advice    none: OPCACHE_MEMORY_MB and OPCACHE_MAX_FILES are enough")?;
@@ -47,10 +50,23 @@ impl fmt::Display for Opcache {
     }
 }
 
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} MiB in {} files", mib(Some(self.bytes)), self.files)?;
+        match self.damaged {
+            0 => Ok(()),
+            damaged => write!(f, ", {damaged} of them damaged: run cac-lsphp opcache reset"),
+        }
+    }
+}
+
 /// In one line.
 impl fmt::Display for Forgotten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "reset: {} scripts are compiled anew when they are next asked for", self.scripts)?;
+        if let Some(removed) = &self.file_cache {
+            write!(f, "; removed from the file cache: {removed}")?;
+        }
         if self.restart_pending { write!(f, "; {}", super::PENDING) } else { Ok(()) }
     }
 }
