@@ -5,6 +5,7 @@
 //! reload as pid 1 sees it, [`control`] what it and `cac-lsphp reload` say to each other.
 
 pub mod control;
+mod crashes;
 mod ends;
 mod generations;
 mod memory_watch;

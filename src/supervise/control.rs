@@ -5,6 +5,7 @@
 //!
 //! Both sides bound what they read. pid 1 is the site's, so what it says is data for a person at most.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -18,11 +19,14 @@ use serde::{Deserialize, Serialize};
 
 use super::pool::{Patience, Size};
 use crate::address_space::AddressSpace;
-use crate::paths::NEXT_DIRECTORY;
+use crate::paths::{FILE_CACHE_INI_DIRECTORY, NEXT_DIRECTORY};
 use crate::plan::{Plan, SupervisionPlan};
 
 /// A specification holds the whole environment, which the kernel lets be 2 MiB, as numbers in JSON.
 const LONGEST_SPECIFICATION: usize = 16 << 20;
+
+/// Where PHP looks for its ini files.
+const SCAN_DIR: &str = "PHP_INI_SCAN_DIR";
 
 /// Answers are a line.
 const LONGEST_ANSWER: usize = 4096;
@@ -34,6 +38,8 @@ pub struct Specification {
     pub environment: Vec<(OsString, OsString)>,
     pub address_space: AddressSpace,
     pub size: Size,
+    /// What the one that is proven may need: it serves a page, where it is warmed up.
+    pub probe_mib: u32,
     /// In whole seconds, so that no number that comes in is too large to reckon with.
     pub supervision: SupervisionPlan,
 }
@@ -150,19 +156,38 @@ impl Specification {
     pub fn of(plan: &Plan) -> Option<Self> {
         let supervision = plan.supervision?;
         let environment = plan.exec.environment.iter();
+        let fixed_mib = crate::sizing::fixed_mib(plan.opcache.memory_mib);
+        let fixed_mib = u32::try_from(fixed_mib).unwrap_or(u32::MAX);
+        let page_mib = if plan.opcache.warm_up.is_empty() { 0 } else { plan.workers.estimate_mib };
         Some(Self {
             lsphp: plan.exec.lsphp.usable().ok()?.to_owned(),
             environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             address_space: plan.exec.address_space,
             size: Size {
                 workers: plan.workers.total(),
-                fixed_mib: u32::try_from(crate::sizing::fixed_mib(plan.opcache.memory_mib))
-                    .unwrap_or(u32::MAX),
+                fixed_mib,
                 estimate_mib: plan.workers.estimate_mib,
                 budget_mib: plan.memory.ceiling_mib(),
             },
+            probe_mib: fixed_mib.saturating_add(page_mib),
             supervision,
         })
+    }
+
+    /// Whether PHP is told of a file cache.
+    pub fn has_file_cache(&self) -> bool {
+        self.scan_dir().contains(FILE_CACHE_INI_DIRECTORY)
+    }
+
+    /// The same for a PHP that is told of none.
+    pub fn without_file_cache(&self) -> Self {
+        let scan_dir = self.scan_dir().replace(&format!(":{FILE_CACHE_INI_DIRECTORY}"), "");
+        Self { environment: self.with(&[(SCAN_DIR, &scan_dir)]), ..self.clone() }
+    }
+
+    fn scan_dir(&self) -> Cow<'_, str> {
+        let scan_dir = self.environment.iter().find(|(name, _)| name == SCAN_DIR);
+        scan_dir.map(|(_, value)| value.to_string_lossy()).unwrap_or_default()
     }
 }
 
@@ -189,10 +214,8 @@ impl Specification {
 
     /// The environment for the one that is proven: alone, without workers, and with the ini that is to come.
     pub fn proving(&self) -> Vec<(OsString, OsString)> {
-        let scan_dir = self.environment.iter().find(|(name, _)| name == "PHP_INI_SCAN_DIR");
-        let scan_dir = scan_dir.map(|(_, value)| value.to_string_lossy()).unwrap_or_default();
-        let next = format!("{scan_dir}:{NEXT_DIRECTORY}");
-        self.with(&[("PHP_LSAPI_CHILDREN", "1"), ("PHP_INI_SCAN_DIR", &next)])
+        let next = format!("{}:{NEXT_DIRECTORY}", self.scan_dir());
+        self.with(&[("PHP_LSAPI_CHILDREN", "1"), (SCAN_DIR, &next)])
     }
 
     fn with(&self, other: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
@@ -223,6 +246,7 @@ mod tests {
             ],
             address_space: AddressSpace { soft_mib: Some(1024), hard_mib: None },
             size: Size { workers: 7, fixed_mib: 80, estimate_mib: 130, budget_mib: 1024 },
+            probe_mib: 80,
             supervision: SupervisionPlan { stop_timeout_s: 8, reload_grace_s: 2, watch_memory_s: None },
         }
     }

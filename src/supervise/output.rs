@@ -17,6 +17,8 @@ impl Supervisor<'_> {
             let lines = stderr.take(&bytes, now, &mut || self.oom_killed());
             self.stderr = stderr;
             lines.iter().for_each(log);
+            let crashes = self.stderr.take_crashes();
+            self.see_crashes(crashes);
         }
         self.stderr.flush(Some(self.now())).iter().for_each(log);
     }

@@ -28,6 +28,10 @@ impl OwnReload {
         (self.wanted.is_some() && self.running.is_none()).then_some(self.not_before)
     }
 
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     pub fn ended(&mut self, pid: Pid) {
         self.running = self.running.filter(|running| *running != pid);
     }

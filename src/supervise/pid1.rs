@@ -14,6 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tracing::{error, info, warn};
 
 use super::control::Specification;
+use super::crashes::Crashes;
 use super::generations::Generations;
 use super::memory_watch::MemoryWatch;
 use super::name;
@@ -39,6 +40,9 @@ pub struct Supervisor<'a> {
     pub(super) own_reload: OwnReload,
     pub(super) output: OwnedFd,
     pub(super) stderr: Stderr,
+    pub(super) crashes: Crashes,
+    /// After crashes, until an operator reloads.
+    pub(super) goes_without_file_cache: bool,
     pub(super) event_files: EventFiles,
     pub(super) oom_kills: Option<u64>,
     pub(super) watch: MemoryWatch,
@@ -81,6 +85,8 @@ impl<'a> Supervisor<'a> {
             signals,
             output,
             stderr: Stderr::default(),
+            crashes: Crashes::default(),
+            goes_without_file_cache: false,
             event_files,
             oom_kills,
             started: Instant::now(),

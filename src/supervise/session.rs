@@ -169,7 +169,7 @@ impl Supervisor<'_> {
     /// Starts the lsphp to prove when memory has room for it, and when the grace is over in any case.
     fn prove(&mut self, session: &mut Session, listener: OwnedFd, now: Duration) -> Phase {
         let size = session.specification.size;
-        let needed = self.held_mib() + u64::from(size.fixed_mib);
+        let needed = self.held_mib() + u64::from(session.specification.probe_mib);
         if needed > size.budget_mib {
             if now < session.began + session.specification.patience().grace {
                 return Phase::Waiting(listener);
@@ -189,8 +189,13 @@ impl Supervisor<'_> {
         }
     }
 
-    /// What is to count from now on.
+    /// What is to count from now on. Only an operator has seen to it that the file cache is no longer damaged.
     fn take(&mut self, specification: Specification) {
+        self.goes_without_file_cache &= self.own_reload.is_running();
+        let specification = match self.goes_without_file_cache {
+            true => specification.without_file_cache(),
+            false => specification,
+        };
         self.pool.set_patience(specification.patience());
         self.watch.set(specification.watch(), self.now());
         self.specification = specification;

@@ -40,9 +40,15 @@ pub struct Stderr {
     /// The line that has no end yet.
     partial: Vec<u8>,
     remembered: Vec<Remembered>,
+    crashes: usize,
 }
 
 impl Stderr {
+    /// How many workers have crashed since this was asked last.
+    pub fn take_crashes(&mut self) -> usize {
+        std::mem::take(&mut self.crashes)
+    }
+
     /// Takes what was read at `now`; `oom_killed` is asked when a worker was killed with SIGKILL.
     pub fn take(&mut self, bytes: &[u8], now: Duration, oom_killed: &mut dyn FnMut() -> bool) -> Vec<Line> {
         let mut lines = Vec::new();
@@ -82,6 +88,7 @@ impl Stderr {
         if is_said_by_us {
             return Vec::new();
         }
+        self.crashes += usize::from(signal(&text).is_some_and(|signal| CRASHES.contains(&signal)));
         let Meaning { is_lsphps_own, hint } = meaning(&text, oom_killed);
         let key = if is_lsphps_own { sense(&text) } else { text.clone() };
         self.remembered.retain(|line| line.repeated > 0 || now < line.shown + WINDOW);
@@ -110,6 +117,8 @@ const REACHED_MAX: &str = "Reached max children process limit";
 const KILLED: &str = "was killed by signal";
 const RUNAWAY: &str = "runaway process";
 const FORK_FAILED: &str = "fork() failed";
+/// What kills a worker whose code or data are broken.
+const CRASHES: [i32; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
 /// Its listener was retired, by us.
 const RETIRED: [&str; 2] = ["accept() failed, errno: 22", "lsapi_accept() error, errno: 22"];
 
@@ -145,7 +154,7 @@ fn killed(text: &str, oom_killed: &mut dyn FnMut() -> bool) -> Option<String> {
         libc::SIGKILL => {
             "something killed it (SIGKILL) and the front end may send its request again; not the kernel for lack of memory"
         }
-        libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE => {
+        signal if CRASHES.contains(&signal) => {
             "PHP or an extension crashed; see in cac-lsphp status which scripts run, and look for an update of the extension"
         }
         libc::SIGABRT => "PHP or an extension gave up (abort); look for an update of the extension",

@@ -1,0 +1,111 @@
+//! With pid 1 above lsphp: a new lsphp that is warm, and a cache that is switched off when it makes workers crash.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{PATIENCE, Running, Site, as_front_end, docker, text, wait_until};
+use crate::{body, cached, cached_file, cached_files, home};
+
+fn supervised(home: &Path) -> Site {
+    cached(home).env("CAC_SUPERVISE", "1")
+}
+
+fn reload(site: &Running) -> String {
+    let output = docker(["exec", &site.name, "cac-lsphp", "reload"]);
+    assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), site.logs());
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+fn said(site: &Running, words: &str) -> usize {
+    site.logs().lines().filter(|line| line.contains(words)).count()
+}
+
+/// Notes each request: how it was asked for.
+const VISITED: &str = "<?php file_put_contents('/home/alice/visits', \"$_SERVER[REQUEST_METHOD] $_SERVER[HTTP_HOST]$_SERVER[REQUEST_URI] $_SERVER[HTTPS] $_SERVER[SCRIPT_NAME]\\n\", FILE_APPEND);";
+
+#[test]
+fn a_reload_asks_for_pages_before_visitors_do() {
+    let home = home();
+    let site = supervised(home.path())
+        .env("CAC_WARM_UP", "/,/shop/?all=1, /more/page.php,/broken.php")
+        .page("index.php", VISITED)
+        .page("more/page.php", VISITED)
+        .page("broken.php", "<?php http_response_code(503);")
+        .start();
+    assert_eq!(
+        fs::read_to_string(home.path().join("visits")).unwrap_or_default(),
+        "",
+        "a start asks for nothing"
+    );
+    let told = reload(&site);
+    assert!(told.contains("reloaded: "), "{told}");
+    assert_eq!(
+        fs::read_to_string(home.path().join("visits")).unwrap(),
+        "GET example.com/ on /index.php\nGET example.com/shop/?all=1 on /index.php\nGET example.com/more/page.php on /more/page.php\n"
+    );
+    let lines: Vec<_> = told.lines().filter(|line| line.contains("warming up")).collect();
+    assert!(matches!(lines[..], [line] if line.contains("/broken.php") && line.contains("503")), "{told}");
+    cached_file(&home.path().join(".opcache"), "more/page.php");
+}
+
+#[test]
+fn pages_that_take_too_long_delay_a_reload_and_do_not_fail_it() {
+    let home = home();
+    let site = supervised(home.path())
+        .env("CAC_WARM_UP", "/slow.php,/never.php")
+        .page("slow.php", "<?php sleep(30);")
+        .page("never.php", VISITED)
+        .start();
+    let told = reload(&site);
+    assert!(told.contains("warming up with /slow.php") && told.contains("not done after 10 s"), "{told}");
+    assert!(!home.path().join("visits").exists());
+}
+
+#[test]
+fn a_cache_that_makes_workers_crash_is_switched_off() {
+    let home = home();
+    let site = || {
+        supervised(home.path())
+            .page("page.php", "<?php echo 'page';")
+            .page("other.php", "<?php echo 'other';")
+    };
+    let first = site().start();
+    assert_eq!(body(&first, "page.php"), "page");
+    drop(first);
+    let file = cached_file(&home.path().join(".opcache"), "page.php");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[62] = 0x55; // where the script is, far away
+    fs::write(&file, &bytes).unwrap();
+
+    let site = supervised(home.path()).start();
+    let asked = wait_until(|| {
+        let _ = site.client().fetch(&as_front_end("page.php"), None, PATIENCE);
+        match said(&site, "file cache is switched off") {
+            0 => Err(site.logs()),
+            times => Ok(times),
+        }
+    });
+    assert_eq!(asked, 1);
+    wait_until(|| match site.client().fetch(&as_front_end("page.php"), None, PATIENCE) {
+        Ok(answer) if answer.body == b"page" => Ok(()),
+        other => Err(format!("{other:?}\n{}", site.logs())),
+    });
+    assert_eq!((body(&site, "page.php"), body(&site, "other.php")), ("page".to_owned(), "other".to_owned()));
+    assert_eq!(fs::read(&file).unwrap(), bytes, "it is left for the operator");
+    let doctor = docker(["exec", &site.name, "cac-lsphp", "doctor"]).stdout;
+    let doctor = String::from_utf8(doctor).unwrap();
+    assert!(doctor.contains("file cache: it is switched off") && doctor.contains("page.php.bin"), "{doctor}");
+
+    // A reload of its own accord leaves it off; an operator's, after a reset, puts it on again.
+    text(docker(["exec", &site.name, "cac-lsphp", "opcache", "reset"]));
+    let reloads = said(&site, "serving with");
+    site.exec(["sh", "-c", "kill -HUP 1"]);
+    wait_until(|| if said(&site, "serving with") > reloads { Ok(()) } else { Err(site.logs()) });
+    assert_eq!(body(&site, "page.php"), "page");
+    let files = cached_files(&home.path().join(".opcache"));
+    assert!(files.iter().all(|file| !file.ends_with("page.php.bin")), "it is off: {files:?}");
+    reload(&site);
+    assert_eq!(body(&site, "page.php"), "page");
+    cached_file(&home.path().join(".opcache"), "page.php");
+    assert_eq!(said(&site, "file cache is switched off"), 1, "{}", site.logs());
+}
