@@ -33,14 +33,13 @@ fn exit_codes() -> String {
 }
 
 fn environment() -> String {
-    let groups = variable::groups();
-    groups.iter().map(|(heading, rows)| format!("\n {heading}\n{}", described(rows))).collect()
+    variable::GROUPS.iter().map(|(heading, rows)| format!("\n {heading}\n{}", described(rows))).collect()
 }
 
 fn described(rows: &[Row]) -> String {
     let line = |row: &Row| {
         let names = row.names.join(", ");
-        format!("  {names} [{}]\n      {}; {}\n", row.default, row.about, row.accepts)
+        format!("  {names} [{}]\n      {}; {}\n", row.default(), row.about, row.accepts())
     };
     rows.iter().map(line).collect()
 }

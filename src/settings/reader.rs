@@ -71,8 +71,8 @@ impl<'a> Reader<'a> {
 
     pub fn optional_number<N: Number>(&mut self, variable: &Variable<Range<N>>) -> Option<N> {
         let Range { min, max, .. } = variable.accepts;
-        let form = format!("a whole number from {min} to {max}");
-        let wide = self.parsed(variable.names, &form, whole_number)?;
+        let form = format_args!("a whole number from {min} to {max}");
+        let wide = self.parsed(variable.names, form, whole_number)?;
         let value = N::try_from(wide.clamp(min.into(), max.into())).unwrap_or(max);
         if value.into() != wide {
             let cause = format!("{wide} is not in the range from {min} to {max}");
@@ -164,14 +164,12 @@ impl<'a> Reader<'a> {
     }
 
     pub fn directives(&mut self) -> BTreeMap<String, String> {
-        let names: BTreeSet<String> =
-            self.names().into_iter().filter(|name| name.starts_with(variable::INI_PREFIX)).collect();
         let mut directives = BTreeMap::new();
-        for name in names {
-            let Some(value) = self.parsed(&[&name], "UTF-8 text", |text| Some(text.to_owned())) else {
+        for name in self.names(|name| name.starts_with(variable::INI_PREFIX)) {
+            let Some(value) = self.parsed(&[name], "UTF-8 text", |text| Some(text.to_owned())) else {
                 continue;
             };
-            match directive::accept(&name, &value) {
+            match directive::accept(name, &value) {
                 Ok(directive) if directives.contains_key(&directive) => {
                     let cause = format!("another variable sets {directive} too");
                     let fault = Fault::new("reading", Object::variable(name), cause, "keep one of them");
@@ -249,16 +247,15 @@ impl<'a> Reader<'a> {
 
     /// A mistyped `CAC_*` anywhere, or any stranger in the site file, would be silently without effect.
     pub fn warn_about_unknown_names(&mut self) {
-        let known: Vec<&str> = variable::rows().iter().flat_map(|row| row.names).copied().collect();
-        let in_site_file: BTreeSet<&str> = self.lines().map(|(name, _)| name).collect();
-        for name in self.names() {
-            let ours = name.starts_with("CAC_") || in_site_file.contains(name.as_str());
-            if !ours || name.starts_with(variable::INI_PREFIX) || known.contains(&name.as_str()) {
-                continue;
-            }
+        let known = || variable::rows().flat_map(|row| row.names);
+        let unknown = self.names(|name| {
+            let is_ours = name.starts_with("CAC_") || self.lines().any(|(in_file, _)| in_file == name);
+            is_ours && !name.starts_with(variable::INI_PREFIX) && !known().any(|known| *known == name)
+        });
+        for name in unknown {
             let likeness =
                 |known: &str| strsim::jaro_winkler(&name.to_ascii_uppercase(), &known.to_ascii_uppercase());
-            let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            let nearest = known().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
             let hint = nearest.map(|nearest| format!("did you mean {nearest}?")).unwrap_or_default();
             let cause = "it is not a known setting and is ignored";
             self.readings.warnings.push(Fault::new("reading", Object::variable(name), cause, hint));
@@ -280,7 +277,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The winner among `names`, parsed; a winner that does not parse is a fault.
-    fn parsed<T>(&mut self, names: &[&str], form: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn parsed<T>(
+        &mut self,
+        names: &[&str],
+        form: impl Display,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
         let candidates = self.candidates(names);
         let (winner, losers) = candidates.split_first()?;
         let source = winner.source();
@@ -334,15 +336,15 @@ impl<'a> Reader<'a> {
         self.site_file.into_iter().flat_map(SiteFile::iter)
     }
 
-    /// Every UTF-8 name that the environment or the site file mentions.
-    fn names(&self) -> BTreeSet<String> {
+    /// The UTF-8 names that the environment or the site file mentions, those that are wanted.
+    fn names(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeSet<&'a str> {
         let from_environment = self.environment.iter().filter_map(|(name, _)| name.to_str());
         let from_site_file = self.lines().map(|(name, _)| name);
-        from_environment.chain(from_site_file).map(str::to_owned).collect()
+        from_environment.chain(from_site_file).filter(|name| is_wanted(name)).collect()
     }
 }
 
-fn malformed(source: &Source, value: &OsStr, form: &str) -> Fault {
+fn malformed(source: &Source, value: &OsStr, form: impl Display) -> Fault {
     Fault::new("reading", source, format!("it must be {form}, not {value:?}"), "")
 }
 

@@ -66,7 +66,7 @@ fn an_identity_can_come_from_the_site_file() {
 #[test]
 fn blank_is_unset() {
     for blank in ["", " ", "\t\n "] {
-        let names = variable::rows().into_iter().flat_map(|row| row.names).copied();
+        let names = variable::rows().flat_map(|row| row.names).copied();
         let blanks: Vec<_> = names.filter(|name| !SITE.iter().any(|(set, _)| set == name)).collect();
         let blanks: Vec<_> = blanks.into_iter().map(|name| (name, blank)).collect();
         assert_eq!(alice(&blanks), alice(&[]), "{blank:?}");

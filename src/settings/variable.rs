@@ -1,8 +1,8 @@
 //! The panel's contract: every variable with its names, range, default and meaning, once.
 //!
-//! [`rows`] is what `--help` and docs/variables.md show; a test compares them.
+//! [`GROUPS`] is what `--help` and docs/variables.md show; a test compares them.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 
 use crate::sizing::{MAX_CHILDREN, MIN_CHILDREN};
 
@@ -237,101 +237,140 @@ pub const LOG_FORMAT: Variable<Text> = text(&["CAC_LOG_FORMAT"], "text", "text o
 /// The prefix of PHP directives: `CAC_INI_opcache__revalidate_freq` sets `opcache.revalidate_freq`.
 pub const INI_PREFIX: &str = "CAC_INI_";
 
+/// The same as a row, which documentation shows.
+const DIRECTIVES: Variable<Text> = text(
+    &["CAC_INI_<directive>"],
+    "none",
+    "any text; __ in the name stands for a dot",
+    "a PHP directive for this site, as in CAC_INI_memory_limit=256M",
+);
+
+/// Every variable, in the order of the contract, under headings as help shows them.
+pub static GROUPS: [(&str, &[Row]); 7] = [
+    ("The site", &[USER.row(), UID.row(), GID.row(), DOMAIN.row()]),
+    (
+        "Memory and workers",
+        &[
+            CHILDREN.row(),
+            WORKER_ESTIMATE.row(),
+            MEMORY.row(),
+            OPCACHE_MEMORY.row(),
+            OPCACHE_MAX_FILES.row(),
+            EXTRA_CHILDREN.row(),
+        ],
+    ),
+    (
+        "The life of a worker",
+        &[
+            MAX_IDLE_CHILDREN.row(),
+            MAX_IDLE.row(),
+            MAX_REQUESTS.row(),
+            MAX_PROCESS_TIME.row(),
+            MAX_BUSY_WORKER.row(),
+            AVOID_FORK.row(),
+            PGRP_MAX_IDLE.row(),
+            MEM_SOFT.row(),
+            MEM_HARD.row(),
+        ],
+    ),
+    ("PHP", &[USER_INI.row(), OPCACHE_FILE_CACHE.row(), DIRECTIVES.row()]),
+    (
+        "The container",
+        &[
+            LISTEN.row(),
+            BACKLOG.row(),
+            ALLOWED_CLIENTS.row(),
+            SOCKET_MODE.row(),
+            SOCKET_GID.row(),
+            LISTEN_FDS.row(),
+            IDLE_EXIT.row(),
+            LSPHP.row(),
+            NO_NEW_PRIVS.row(),
+            SITE_LINK.row(),
+            TAKE_OWNERSHIP.row(),
+            SITE_FILE.row(),
+        ],
+    ),
+    (
+        "Supervision",
+        &[SUPERVISE.row(), STOP_TIMEOUT.row(), WATCH_MEMORY.row(), RELOAD_GRACE.row(), WARM_UP.row()],
+    ),
+    ("The log", &[LOG.row(), LOG_FORMAT.row()]),
+];
+
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    GROUPS.iter().flat_map(|(_, rows)| *rows)
+}
+
 /// A variable as documentation shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Row {
     pub names: &'static [&'static str],
-    pub default: String,
-    pub accepts: String,
+    accepts: Accepts,
     pub about: &'static str,
 }
 
-/// Every variable, in the order of the contract.
-pub fn rows() -> Vec<Row> {
-    groups().into_iter().flat_map(|(_, rows)| rows).collect()
+#[derive(Debug, Clone, Copy)]
+enum Accepts {
+    Number(Range),
+    Signed(Range<i32>),
+    Switch(Switch),
+    Text(Text),
 }
 
-/// The same under headings, as help shows them.
-pub fn groups() -> [(&'static str, Vec<Row>); 7] {
-    let directive = Row {
-        names: &["CAC_INI_<directive>"],
-        default: "none".into(),
-        accepts: "any text; __ in the name stands for a dot".into(),
-        about: "a PHP directive for this site, as in CAC_INI_memory_limit=256M",
-    };
-    [
-        ("The site", vec![USER.row(), UID.row(), GID.row(), DOMAIN.row()]),
-        (
-            "Memory and workers",
-            vec![
-                CHILDREN.row(),
-                WORKER_ESTIMATE.row(),
-                MEMORY.row(),
-                OPCACHE_MEMORY.row(),
-                OPCACHE_MAX_FILES.row(),
-                EXTRA_CHILDREN.row(),
-            ],
-        ),
-        (
-            "The life of a worker",
-            vec![
-                MAX_IDLE_CHILDREN.row(),
-                MAX_IDLE.row(),
-                MAX_REQUESTS.row(),
-                MAX_PROCESS_TIME.row(),
-                MAX_BUSY_WORKER.row(),
-                AVOID_FORK.row(),
-                PGRP_MAX_IDLE.row(),
-                MEM_SOFT.row(),
-                MEM_HARD.row(),
-            ],
-        ),
-        ("PHP", vec![USER_INI.row(), OPCACHE_FILE_CACHE.row(), directive]),
-        (
-            "The container",
-            vec![
-                LISTEN.row(),
-                BACKLOG.row(),
-                ALLOWED_CLIENTS.row(),
-                SOCKET_MODE.row(),
-                SOCKET_GID.row(),
-                LISTEN_FDS.row(),
-                IDLE_EXIT.row(),
-                LSPHP.row(),
-                NO_NEW_PRIVS.row(),
-                SITE_LINK.row(),
-                TAKE_OWNERSHIP.row(),
-                SITE_FILE.row(),
-            ],
-        ),
-        (
-            "Supervision",
-            vec![SUPERVISE.row(), STOP_TIMEOUT.row(), WATCH_MEMORY.row(), RELOAD_GRACE.row(), WARM_UP.row()],
-        ),
-        ("The log", vec![LOG.row(), LOG_FORMAT.row()]),
-    ]
+impl Row {
+    pub fn default(&self) -> String {
+        match self.accepts {
+            Accepts::Number(range) => range.default(),
+            Accepts::Signed(range) => range.default(),
+            Accepts::Switch(Switch { default: true, words: [word, _] }) => word.into(),
+            Accepts::Switch(Switch { default: false, words: [_, word] }) => word.into(),
+            Accepts::Text(text) => text.default.into(),
+        }
+    }
+
+    pub fn accepts(&self) -> String {
+        match self.accepts {
+            Accepts::Number(range) => range.to_string(),
+            Accepts::Signed(range) => range.to_string(),
+            Accepts::Switch(Switch { words: [on, off], .. }) => format!("{on} or {off}"),
+            Accepts::Text(text) => text.form.into(),
+        }
+    }
 }
 
-impl<N: Copy + Display> Variable<Range<N>> {
-    fn row(&self) -> Row {
-        let Range { default, min, max } = self.accepts;
-        let default = default.map_or_else(|| "computed".to_owned(), |number| number.to_string());
-        Row { names: self.names, default, accepts: format!("{min} to {max}"), about: self.about }
+impl<N: Display> Range<N> {
+    fn default(self) -> String {
+        self.default.map_or_else(|| "computed".to_owned(), |number| number.to_string())
+    }
+}
+
+impl<N: Display> Display for Range<N> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.min, self.max)
+    }
+}
+
+impl Variable<Range> {
+    const fn row(&self) -> Row {
+        Row { names: self.names, accepts: Accepts::Number(self.accepts), about: self.about }
+    }
+}
+
+impl Variable<Range<i32>> {
+    const fn row(&self) -> Row {
+        Row { names: self.names, accepts: Accepts::Signed(self.accepts), about: self.about }
     }
 }
 
 impl Variable<Switch> {
-    fn row(&self) -> Row {
-        let [on, off] = self.accepts.words;
-        let default = if self.accepts.default { on } else { off };
-        let accepts = format!("{on} or {off}");
-        Row { names: self.names, default: default.into(), accepts, about: self.about }
+    const fn row(&self) -> Row {
+        Row { names: self.names, accepts: Accepts::Switch(self.accepts), about: self.about }
     }
 }
 
 impl Variable<Text> {
-    fn row(&self) -> Row {
-        let Text { default, form } = self.accepts;
-        Row { names: self.names, default: default.into(), accepts: form.into(), about: self.about }
+    const fn row(&self) -> Row {
+        Row { names: self.names, accepts: Accepts::Text(self.accepts), about: self.about }
     }
 }

@@ -43,10 +43,10 @@ fn variables() {
     let markdown = |text: &str| text.replace('<', "\\<").replace('*', "\\*");
     let row = |row: &variable::Row| {
         let names: Vec<_> = row.names.iter().map(|name| format!("`{name}`")).collect();
-        let (default, accepts, about) = (&row.default, markdown(&row.accepts), markdown(row.about));
+        let (default, accepts, about) = (row.default(), markdown(&row.accepts()), markdown(row.about));
         format!("| {} | {default} | {accepts} | {about} |", names.join(", "))
     };
-    let rows: Vec<_> = variable::rows().iter().map(row).collect();
+    let rows: Vec<_> = variable::rows().map(row).collect();
     assert_table("docs/variables.md", "| name | default | accepts | meaning |", &rows);
 }
 
@@ -55,10 +55,9 @@ fn variables() {
 fn settings_that_sites_change() {
     for row in table("README.md", "| setting | default | change it when |") {
         let (name, default) = (cell(&row, 0), cell(&row, 1));
-        let known = variable::rows();
-        let variable = known.iter().find(|variable| variable.names.iter().any(|known| *known == name));
+        let variable = variable::rows().find(|variable| variable.names.iter().any(|known| *known == name));
         let variable = variable.unwrap_or_else(|| panic!("edit README.md: there is no variable {name}"));
-        assert_eq!(variable.default, default, "edit README.md: the default of {name}");
+        assert_eq!(variable.default(), default, "edit README.md: the default of {name}");
     }
 }
 

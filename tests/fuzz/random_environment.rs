@@ -47,7 +47,7 @@ fn environment() -> impl Strategy<Value = Variables> {
 }
 
 fn our_name() -> impl Strategy<Value = Vec<u8>> {
-    let names: Vec<&str> = variable::rows().iter().flat_map(|row| row.names).copied().collect();
+    let names: Vec<&str> = variable::rows().flat_map(|row| row.names).copied().collect();
     prop_oneof![
         8 => proptest::sample::select(names).prop_map(|name| name.as_bytes().to_vec()),
         1 => "CAC_INI_[a-z_.]{0,12}".prop_map(String::into_bytes),
