@@ -70,35 +70,62 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         complain(format_args!("internal error: {panic}; please report it"));
     }));
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if arguments.get(1).is_some_and(|command| command == healthcheck::NAME) {
-        return std::panic::catch_unwind(|| healthcheck::main(&arguments)).unwrap_or(Exit::Unhealthy);
-    }
-    std::panic::catch_unwind(|| dispatch(arguments)).unwrap_or(Exit::Internal)
+    // Of a check Docker knows 0 and 1 only.
+    let is_check = arguments.get(1).is_some_and(|command| command == healthcheck::NAME);
+    let (wrong, defect) =
+        if is_check { (Exit::Unhealthy, Exit::Unhealthy) } else { (Exit::Usage, Exit::Internal) };
+    let ended = std::panic::catch_unwind(|| match parse(&arguments) {
+        Ok(command) => execute(command),
+        Err(error) => refuse(&error, wrong),
+    });
+    ended.unwrap_or(defect)
 }
 
-fn dispatch(arguments: Vec<OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli,
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
-            let help = definition().try_get_matches_from(&arguments).err().unwrap_or(error);
-            return refuse(&help, Exit::Usage);
-        }
-        Err(error) => return refuse(&error, Exit::Usage),
-    };
-    match cli.command {
-        None | Some(Command::Run) => run::run(),
-        Some(Command::Plan(arguments)) => plan::run(&arguments),
-        Some(Command::Healthcheck(arguments)) => healthcheck::run(&arguments),
-        Some(Command::Status(arguments)) => status::run(&arguments),
-        Some(Command::Doctor(arguments)) => doctor::run(&arguments),
-        Some(Command::Opcache(arguments)) => opcache::run(&arguments),
-        Some(Command::Request(arguments)) => request::run(&arguments),
-        Some(Command::Reload) => reload::run(),
-        Some(Command::Exec(arguments)) => exec::run(&arguments),
-        Some(Command::Completions(arguments)) => generate::completions(&arguments),
-        Some(Command::Man) => generate::man(),
-        Some(Command::External(command)) => exec::run_external(&command),
+fn execute(command: Command) -> Exit {
+    match command {
+        Command::Run => run::run(),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Opcache(arguments) => opcache::run(&arguments),
+        Command::Request(arguments) => request::run(&arguments),
+        Command::Reload => reload::run(),
+        Command::Exec(arguments) => exec::run(&arguments),
+        Command::Completions(arguments) => generate::completions(&arguments),
+        Command::Man => generate::man(),
+        Command::External(command) => exec::run_external(&command),
     }
+}
+
+fn parse(arguments: &[OsString]) -> Result<Command, clap::Error> {
+    if let Some(command) = frequent(arguments) {
+        return Ok(command);
+    }
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => Ok(cli.command.unwrap_or(Command::Run)),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            Err(definition().try_get_matches_from(arguments).err().unwrap_or(error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A start, a plan or a check, where nothing is wrong with its arguments. Every site has them all the time, and
+/// putting the other commands together would take as long as a check.
+fn frequent(arguments: &[OsString]) -> Option<Command> {
+    match arguments.get(1..)? {
+        [] => Some(Command::Run),
+        [command] if command == "run" => Some(Command::Run),
+        all @ [command, ..] if command == "plan" => parse_alone(all).map(Command::Plan),
+        all @ [command, ..] if command == healthcheck::NAME => parse_alone(all).map(Command::Healthcheck),
+        _ => None,
+    }
+}
+
+fn parse_alone<A: clap::Args>(arguments: &[OsString]) -> Option<A> {
+    let command = A::augment_args(clap::Command::new("cac-lsphp"));
+    A::from_arg_matches(&command.try_get_matches_from(arguments).ok()?).ok()
 }
 
 /// The command line with all that its help says. Parsing goes without: a start would pay for text

@@ -1,11 +1,10 @@
 //! `cac-lsphp healthcheck`: the image's HEALTHCHECK. It ends with 0 or 1 whatever happens.
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::Args;
 
 use super::Format;
 use crate::exit::Exit;
@@ -15,15 +14,6 @@ use crate::sys;
 
 /// The command's name.
 pub const NAME: &str = "healthcheck";
-
-/// The command alone. Every site is checked all the time, and putting the other commands and their
-/// help together would take as long as the check.
-#[derive(Debug, Parser)]
-#[command(name = NAME, version, bin_name = "cac-lsphp healthcheck", about = "Tell whether the site can serve, without disturbing it")]
-struct Alone {
-    #[command(flatten)]
-    arguments: HealthcheckArgs,
-}
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -44,15 +34,6 @@ pub struct HealthcheckArgs {
     /// Text for people, or JSON for machines
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-/// Runs the command that is the whole of `arguments` (program name first). A wrong command line is a
-/// failed check: Docker knows 0 and 1 only.
-pub fn main(arguments: &[OsString]) -> Exit {
-    match Alone::try_parse_from(arguments.iter().skip(1)) {
-        Ok(alone) => run(&alone.arguments),
-        Err(error) => super::refuse(&error, Exit::Unhealthy),
-    }
 }
 
 /// Checks the site and says what was found.
