@@ -101,10 +101,12 @@ impl<'a> RunRecord<&'a Plan> {
         })
     }
 
+    /// On one line: every check reads it, and `plan` is for people.
+    ///
     /// # Errors
     /// A path that is not UTF-8.
     pub fn to_json(&self) -> io::Result<Vec<u8>> {
-        Ok(serde_json::to_vec_pretty(self)?)
+        Ok(serde_json::to_vec(self)?)
     }
 }
 
