@@ -5,11 +5,11 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// More than any of them has; what lies beyond is not wanted, whatever the file is.
-const MAX_SIZE: u64 = 4 << 20;
+/// 3.5 MiB, more than any of them has; what lies beyond is not wanted, whatever the file is.
+const MAX_SIZE: u64 = (USUAL_SIZE as u64) << 11;
 
-/// More than most of them have.
-const USUAL_SIZE: usize = 2048;
+/// More than most of them have, `/proc/self/status` with its 1.4 KiB included.
+const USUAL_SIZE: usize = 1792;
 
 /// More than most tables have.
 const USUAL_TABLE: u64 = 16 << 10;
