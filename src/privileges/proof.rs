@@ -76,34 +76,39 @@ impl Status {
 
     /// The error is the name of the line that is there and wrong.
     fn parse(status: &str) -> Result<Self, &'static str> {
-        let lines: Vec<_> = status.lines().filter_map(|line| line.split_once(':')).collect();
-        let value = |line: &'static str| {
-            let found = lines.iter().find(|(name, _)| *name == line);
-            found.map(|(_, value)| value.trim())
-        };
-        let mask = |line| value(line).map(|mask| u64::from_str_radix(mask, 16).map_err(|_| line)).transpose();
-        let numbers = |line| -> Result<Option<Vec<u32>>, &'static str> {
-            let Some(numbers) = value(line) else { return Ok(None) };
-            let numbers = numbers.split_whitespace().map(|number| number.parse().map_err(|_| line));
-            numbers.collect::<Result<_, _>>().map(Some)
-        };
-        let ids = |line| match numbers(line)?.as_deref() {
-            None => Ok(None),
-            Some(&[real, effective, saved, _file_system]) => Ok(Some(Ids { real, effective, saved })),
-            Some(_) => Err(line),
-        };
-        Ok(Self {
-            uids: ids("Uid")?,
-            gids: ids("Gid")?,
-            groups: numbers("Groups")?,
-            inheritable: mask("CapInh")?,
-            permitted: mask("CapPrm")?,
-            effective: mask("CapEff")?,
-            bounding: mask("CapBnd")?,
-            ambient: mask("CapAmb")?,
-            no_new_privs: value("NoNewPrivs").map(|value| value == "1"),
-            ignored_signals: mask("SigIgn")?,
-        })
+        let mut read = Self::default();
+        for (line, value) in status.lines().filter_map(|line| line.split_once(':')) {
+            let value = value.trim();
+            match line {
+                "Uid" => read.uids = Some(ids(value).ok_or("Uid")?),
+                "Gid" => read.gids = Some(ids(value).ok_or("Gid")?),
+                "Groups" => read.groups = Some(numbers(value).ok_or("Groups")?),
+                "CapInh" => read.inheritable = Some(mask(value).ok_or("CapInh")?),
+                "CapPrm" => read.permitted = Some(mask(value).ok_or("CapPrm")?),
+                "CapEff" => read.effective = Some(mask(value).ok_or("CapEff")?),
+                "CapBnd" => read.bounding = Some(mask(value).ok_or("CapBnd")?),
+                "CapAmb" => read.ambient = Some(mask(value).ok_or("CapAmb")?),
+                "NoNewPrivs" => read.no_new_privs = Some(value == "1"),
+                "SigIgn" => read.ignored_signals = Some(mask(value).ok_or("SigIgn")?),
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+}
+
+fn mask(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
+}
+
+fn numbers(text: &str) -> Option<Vec<u32>> {
+    text.split_whitespace().map(|number| number.parse().ok()).collect()
+}
+
+fn ids(text: &str) -> Option<Ids> {
+    match numbers(text)?[..] {
+        [real, effective, saved, _file_system] => Some(Ids { real, effective, saved }),
+        _ => None,
     }
 }
 
