@@ -19,6 +19,7 @@ use std::io::{self, Write};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
+use self::healthcheck::HealthcheckArgs;
 use crate::exit::Exit;
 
 #[derive(Debug, Parser)]
@@ -35,7 +36,7 @@ enum Command {
     /// Print what a start would do and why, and do nothing
     Plan(plan::PlanArgs),
     /// Tell whether the site can serve, without disturbing it
-    Healthcheck(healthcheck::HealthcheckArgs),
+    Healthcheck(HealthcheckArgs),
     /// Tell what every worker does and needs, without disturbing it
     Status(status::StatusArgs),
     /// Find what is wrong with the site, each with what mends it
@@ -57,8 +58,9 @@ enum Command {
 }
 
 /// How a report is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
+    #[default]
     Text,
     Json,
 }
@@ -117,6 +119,7 @@ fn frequent(arguments: &[OsString]) -> Option<Command> {
     match arguments.get(1..)? {
         [] => Some(Command::Run),
         [command] if command == "run" => Some(Command::Run),
+        [command] if command == healthcheck::NAME => Some(Command::Healthcheck(HealthcheckArgs::default())),
         all @ [command, ..] if command == "plan" => parse_alone(all).map(Command::Plan),
         all @ [command, ..] if command == healthcheck::NAME => parse_alone(all).map(Command::Healthcheck),
         _ => None,

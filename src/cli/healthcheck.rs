@@ -15,7 +15,7 @@ use crate::sys;
 /// The command's name.
 pub const NAME: &str = "healthcheck";
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = "\
 Exit code 0: healthy, which a site with all workers busy is. 1: anything else, and one line why.
 
@@ -28,25 +28,28 @@ pub struct HealthcheckArgs {
     /// Have PHP run the built-in ping script too; takes a worker
     #[arg(long)]
     deep: bool,
-    /// How long all of it may take, such as 500ms or 3s
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = super::timeout::parse)]
-    timeout: Duration,
+    /// How long all of it may take, such as 500ms or 3s [default: 3s]
+    #[arg(long, value_name = "TIME", value_parser = super::timeout::parse)]
+    timeout: Option<Duration>,
     /// Text for people, or JSON for machines
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
+const TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Checks the site and says what was found.
 pub fn run(arguments: &HealthcheckArgs) -> Exit {
+    let timeout = arguments.timeout.unwrap_or(TIMEOUT);
     let last_words =
         rendered(&Report { verdict: Err(Reason::TimedOut), found: Findings::default() }, arguments.format);
     // A file system that hangs, a machine that swaps: whatever the check waits for, it ends in time.
-    if let Err(error) = sys::exit_after(arguments.timeout, last_words, Exit::Unhealthy as i32) {
+    if let Err(error) = sys::exit_after(timeout, last_words, Exit::Unhealthy as i32) {
         super::complain(format_args!("setting a timer: {error}; the check goes on without it"));
     }
     let probes = Probes { connect: arguments.connect, deep: arguments.deep };
     // A tenth less, so that a step that is late can still say which one it is.
-    let deadline = Deadline::after(arguments.timeout - arguments.timeout / 10);
+    let deadline = Deadline::after(timeout - timeout / 10);
     let report = health::check(Path::new("/"), probes, deadline);
     // The verdict is in the exit code too, so nobody has to take the text.
     let _ = std::io::stdout().write_all(&rendered(&report, arguments.format));
