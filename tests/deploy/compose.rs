@@ -2,17 +2,12 @@
 //! end is the OpenLiteSpeed that scripts/setup found, else tests/front_end, which reads that same configuration.
 
 use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::support::{ADDRESS, docker, made, text, wait_until};
-use crate::{lines, repository, run};
-
-const SITES: [(&str, u32, &str); 2] = [("alice", 61045, "example.com"), ("bob", 61046, "example.org")];
+use crate::support::project::{Project, SITES};
+use crate::support::{docker, lines, repository, text, wait_until};
 
 const PAGE: &str = "<?php
 header('Content-Type: application/json');
@@ -30,111 +25,21 @@ RewriteCond %{REQUEST_FILENAME} !-d
 RewriteRule . /index.php [L]
 ";
 
-/// The project, up until it is dropped.
-pub struct Project {
-    name: String,
-    homes: TempDir,
-    port: u16,
-    overlays: &'static [&'static str],
-}
-
-impl Project {
-    pub fn up() -> Self {
-        Project::up_with(&[])
+/// The example, up, with the pages of both sites and these compose files of the repository laid over it.
+pub fn up_with(overlays: &'static [&'static str]) -> Project {
+    let project = Project::new(overlays);
+    for (user, _, domain) in SITES {
+        project.page(user, "index.php", PAGE);
+        project.page(user, "site.css", domain);
+        project.page(user, ".htaccess", HTACCESS);
     }
-
-    /// With compose files of the repository laid over the example.
-    pub fn up_with(overlays: &'static [&'static str]) -> Self {
-        let homes = tempfile::tempdir().unwrap();
-        for (user, _, domain) in SITES {
-            let root = homes.path().join(user).join("public_html");
-            fs::create_dir_all(&root).unwrap();
-            fs::write(root.join("index.php"), PAGE).unwrap();
-            fs::write(root.join("site.css"), domain).unwrap();
-            fs::write(root.join(".htaccess"), HTACCESS).unwrap();
-        }
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let name = format!("cac-test-{}-{free}", std::process::id());
-        let project = Project { name, homes, port: free, overlays };
-        text(project.compose(&["up", "-d"]));
-        project
-    }
-
-    /// A site's home, as this machine has it.
-    pub fn home(&self, user: &str) -> PathBuf {
-        self.homes.path().join(user)
-    }
-
-    pub fn page(&self, user: &str, name: &str, content: &str) {
-        fs::write(self.home(user).join("public_html").join(name), content).unwrap();
-    }
-
-    fn compose(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new("docker-compose");
-        command.arg("-p").arg(&self.name);
-        command.arg("-f").arg(repository("examples/compose.yaml"));
-        command.arg("-f").arg(made("CAC_TEST_FRONT_END_COMPOSE"));
-        for overlay in self.overlays {
-            command.arg("-f").arg(repository(overlay));
-        }
-        let [high, low] = self.port.to_be_bytes(); // a network of this run's own
-        command.env("SUBNET", format!("10.{high}.{low}.0/24"));
-        command.env("FRONT_END_ADDRESS", format!("10.{high}.{low}.254"));
-        command.args(arguments).env("HOMES", self.homes.path()).env("HTTP_PORT", self.port.to_string());
-        run(command.env("SIDECAR", made("CAC_TEST_IMAGE")).env("FRONT_END", made("CAC_TEST_FRONT_END")))
-    }
-
-    pub fn container(&self, service: &str) -> String {
-        text(self.compose(&["ps", "-q", service])).trim().to_owned()
-    }
-
-    fn exec(&self, service: &str, command: &[&str]) -> Output {
-        docker([&["exec", &self.container(service)], command].concat())
-    }
-
-    fn address(&self, service: &str) -> String {
-        text(docker(["inspect", "--format", ADDRESS, &self.container(service)])).trim().to_owned()
-    }
-
-    /// Asked through Docker's own health check, which the example inherits from the image.
-    pub fn wait_until_healthy(&self) {
-        for (user, ..) in SITES {
-            let container = self.container(user);
-            wait_until(|| {
-                let check = docker(["exec", &container, "cac-lsphp", "healthcheck", "--deep"]);
-                let logs = || lines(&self.compose(&["logs"]));
-                if check.status.success() { Ok(()) } else { Err(format!("{}\n{}", lines(&check), logs())) }
-            });
-        }
-    }
-
-    /// One HTTP request to the front end: status and body.
-    pub fn curl(&self, domain: &str, path: &str, arguments: &[&str]) -> (u16, String) {
-        let url = format!("http://127.0.0.1:{}{path}", self.port);
-        let host = format!("Host: {domain}");
-        let mut curl = Command::new("curl");
-        curl.args(["-sS", "--max-time", "60", "-w", "\n%{http_code}", "-H", &host, &url]).args(arguments);
-        let output = text(run(&mut curl));
-        let (body, status) = output.rsplit_once('\n').unwrap();
-        (status.parse().unwrap(), body.to_owned())
-    }
-
-    fn json(&self, domain: &str, path: &str, arguments: &[&str]) -> Value {
-        let (status, body) = self.curl(domain, path, arguments);
-        assert_eq!(status, 200, "{domain}{path}: {body}\n{}", lines(&self.compose(&["logs"])));
-        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
-    }
-}
-
-impl Drop for Project {
-    fn drop(&mut self) {
-        self.compose(&["down", "-v", "-t", "2"]);
-    }
+    project.up();
+    project
 }
 
 #[test]
 fn two_sites_are_served_through_one_front_end_and_cannot_reach_each_other() {
-    let project = Project::up();
+    let project = up_with(&[]);
     project.wait_until_healthy();
     for (user, uid, domain) in SITES {
         is_served(&project, user, uid, domain);

@@ -13,25 +13,13 @@ mod podman;
 mod pool;
 mod quadlet;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
-/// A file of the repository.
-fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-fn run(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
-}
+use support::{lines, repository, run};
 
 /// The release binary, run here with nothing in its environment but a PATH.
 fn binary<const N: usize>(arguments: [&str; N]) -> Command {
     let mut command = Command::new(support::made("CAC_TEST_BINARY"));
     command.env_clear().env("PATH", "/usr/bin:/bin").args(arguments);
     command
-}
-
-fn lines(output: &Output) -> String {
-    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }

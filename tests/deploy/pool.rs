@@ -6,7 +6,8 @@ use std::fs;
 use std::io::Write;
 use std::thread;
 
-use crate::compose::Project;
+use crate::compose::up_with;
+use crate::support::project::Project;
 use crate::support::{docker, made, text, wait_until};
 
 const DOMAIN: &str = "example.com";
@@ -37,7 +38,7 @@ fn no_request_waits_for_an_idle_connection() {
     if !is_real("no_request_waits_for_an_idle_connection") {
         return;
     }
-    let project = Project::up_with(&["tests/deploy/pool.yaml"]);
+    let project = up_with(&["tests/deploy/pool.yaml"]);
     project.page("alice", "slow.php", PAGE);
     project.wait_until_healthy();
     let front_end = processes(&project);
@@ -66,7 +67,7 @@ fn as_shipped_no_connection_is_kept_and_none_is_dropped() {
     if !is_real("as_shipped_no_connection_is_kept_and_none_is_dropped") {
         return;
     }
-    let project = Project::up();
+    let project = up_with(&[]);
     project.page("alice", "slow.php", PAGE);
     project.wait_until_healthy();
     let front_end = processes(&project);

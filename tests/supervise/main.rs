@@ -15,7 +15,7 @@ mod stop;
 
 use std::process::Output;
 
-use crate::support::{Running, Site, docker, wait_until};
+use crate::support::{Running, Site, docker, lines, wait_until};
 
 /// A site that is supervised, with the page of [`load`].
 fn supervised() -> Site {
@@ -30,11 +30,6 @@ fn reload(site: &Running) -> Output {
 /// With options of `docker exec`.
 fn reload_with(site: &Running, options: &[&str]) -> Output {
     docker([&["exec"], options, &[&site.name, "cac-lsphp", "reload"]].concat())
-}
-
-fn lines(output: &Output) -> String {
-    let out = String::from_utf8_lossy(&output.stdout);
-    format!("{out}{}", String::from_utf8_lossy(&output.stderr))
 }
 
 /// What pid 1 calls itself: `serving:7`.

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test binary uses a part of this
 
 pub mod client;
+pub mod project;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -38,6 +39,20 @@ pub fn docker<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output
     let program = made("CAC_TEST_DOCKER");
     let output = Command::new(&program).args(arguments).output();
     output.unwrap_or_else(|error| panic!("running {program}: {error}"))
+}
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+pub fn run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// All that a command said.
+pub fn lines(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
 /// A command's standard output, if it succeeded.
@@ -246,8 +261,7 @@ impl Running {
 
     /// Everything that the container wrote.
     pub fn logs(&self) -> String {
-        let output = docker(["logs", &self.name]);
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+        lines(&docker(["logs", &self.name]))
     }
 
     pub fn inspect(&self, format: &str) -> String {

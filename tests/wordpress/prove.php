@@ -1,8 +1,12 @@
 <?php
-// A must-use plugin: tells which paths WordPress sees, and schedules an event that leaves a mark.
+// A must-use plugin: tells which paths WordPress sees, schedules an event that leaves a mark, and waits as a plugin
+// does that calls another host.
 add_action('init', static function (): void {
     if (!wp_installing() && !wp_next_scheduled('prove_cron')) {
         wp_schedule_single_event(time() - 1, 'prove_cron');
+    }
+    if (isset($_GET['wait'])) {
+        sleep(1);
     }
     if (isset($_GET['prove'])) {
         wp_send_json([
