@@ -191,7 +191,9 @@ impl Directory {
     /// Whether anything is in here.
     pub fn has_entries(&self) -> io::Result<bool> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut entries = uninterrupted(|| Dir::openat(self, c".", flags, Mode::empty()))?;
+        let open = |more| uninterrupted(|| Dir::openat(self, c".", flags | more, Mode::empty()));
+        // Its time of access stays as it is, where the caller owns it.
+        let mut entries = open(OFlag::O_NOATIME).or_else(|_| open(OFlag::empty()))?;
         for entry in entries.iter() {
             if ![c".", c".."].contains(&entry?.file_name()) {
                 return Ok(true);

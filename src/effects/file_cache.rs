@@ -11,7 +11,7 @@ use nix::sys::stat::{FileStat, Mode};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
-use super::{EffectError, is_missing, runtime};
+use super::{EffectError, is_missing, is_not_a_directory, runtime};
 use crate::fault::{Cause, Fault};
 use crate::identity::{Gid, Uid};
 use crate::paths::FILE_CACHE_INI;
@@ -24,6 +24,8 @@ const CLOSED: Mode = Mode::from_bits_truncate(0o700);
 /// The bits that let somebody else put code there.
 const OTHERS_WRITE: u32 = 0o022;
 
+const NOT_A_DIRECTORY: &str = "it is a link or not a directory";
+
 const GO_WITHOUT: &str = "PHP goes without a file cache";
 
 /// Writes `ini`: it names the directory where that is fit for a file cache, and none where it is not.
@@ -35,7 +37,7 @@ pub fn prepare(
     gid: Gid,
 ) -> Result<(), EffectError> {
     let fit = open_or_make(path)
-        .map_err(Cause::from)
+        .map_err(|error| if is_not_a_directory(&error) { NOT_A_DIRECTORY.into() } else { error.into() })
         .and_then(|directory| directory.map_or(Ok(()), |directory| take(privileged, &directory, uid, gid)));
     let directory = match fit {
         Ok(()) => Some(path),

@@ -45,6 +45,7 @@ fn boot_by(wrapper: &[&str], user: &str) -> Boot {
         .env("domain", "example.com")
         .env("CAC_MEMORY_MB", "1024")
         .env("CAC_LISTEN", "127.0.0.1:9000") // nothing to warn of
+        .env("CAC_OPCACHE_FILE_CACHE", "/home/alice/.opcache")
         .env("CAC_LSPHP", "/bin/echo")
         .stdin(Stdio::null())
         .output()

@@ -11,8 +11,11 @@ use crate::table::{self, Expected, State};
 const HOME: &str = "/home/alice";
 const ERROR_LOG: &str = "logs/php-fpm/error.log";
 
+/// Given only while it is empty, and a mount too.
+const FILE_CACHE: &str = ".opcache";
+
 /// The home's top is "".
-const PLACES: [&str; 5] = ["", "public_html", "logs", "logs/php-fpm", ERROR_LOG];
+const PLACES: [&str; 6] = ["", "public_html", "logs", "logs/php-fpm", ERROR_LOG, FILE_CACHE];
 
 type Plant = Box<dyn Fn(&Path)>;
 
@@ -54,6 +57,7 @@ fn reset() {
     plant::write("/home/alice/public_html/index.php", "the tenant's");
     plant::write("/home/alice/logs/php-fpm/error.log", "the tenant's");
     plant::write("/home/alice/.htaccess", "the tenant's");
+    plant::directory(&path_of(FILE_CACHE));
     plant::mode("/home/alice/.htaccess", 0o600);
     plant::owner("/home/alice/.htaccess", UID);
 }
@@ -72,13 +76,15 @@ fn table() {
         }
         states.extend(conditions(place));
     }
-    table::run(reset, &[], &states);
+    // Its mode is changed too: it is closed.
+    table::run(reset, &["/home/alice/.opcache"], &states);
 }
 
 fn expected(place: &str, what: &str) -> Expected {
     let directory = what.ends_with(" directory") && !what.starts_with("link");
     match (place, directory) {
         ("", false) => Expected::Ends(78),
+        (FILE_CACHE, true) if what == "full directory" => Expected::StartsWarning,
         (_, true) | (ERROR_LOG, false) => Expected::Starts,
         (_, false) => Expected::StartsWarning,
     }
@@ -88,10 +94,10 @@ fn expected(place: &str, what: &str) -> Expected {
 fn conditions(place: &'static str) -> Vec<State> {
     use Expected::{Ends, Starts, StartsWarning};
     let top = place.is_empty();
-    let log = place == ERROR_LOG;
+    let (log, file_cache) = (place == ERROR_LOG, place == FILE_CACHE);
     let given = move |by_root| if log { Starts } else { by_root };
     let with_mode_000 = match place {
-        ERROR_LOG => Starts,
+        ERROR_LOG | FILE_CACHE => Starts,
         _ => StartsWarning, // root has closed it, or the site user cannot enter it or look for its log
     };
     vec![
@@ -103,7 +109,7 @@ fn conditions(place: &'static str) -> Vec<State> {
                 plant::owner(path, UID);
                 plant::immutable(path);
             },
-            Starts,
+            if file_cache { StartsWarning } else { Starts },
         ),
         state(
             "another uid's",
@@ -119,7 +125,7 @@ fn conditions(place: &'static str) -> Vec<State> {
             "a mount",
             place,
             move |path| if log { bind_over_file(path) } else { plant::tmpfs(path) },
-            if top || log { Starts } else { StartsWarning },
+            if top || log || file_cache { Starts } else { StartsWarning },
         ),
         state(
             "another site mounted",

@@ -15,16 +15,22 @@ use crate::witness::{look, lost};
 const BOOTS: usize = 400;
 
 /// A component, and the link that takes its place: to where the next component would be met.
-const COMPONENTS: [(&str, &str); 4] = [
+const COMPONENTS: [(&str, &str); 5] = [
     ("/home/alice", CANARY),
     ("/home/alice/public_html", "/home/canary/public_html"),
     ("/home/alice/logs", "/home/canary/logs"),
     ("/home/alice/logs/php-fpm", "../../canary/logs/php-fpm"),
+    ("/home/alice/.opcache", "/home/canary/empty"),
 ];
 
 /// What root gives at each boot, as each boot begins with root owning it.
-const GIVEN: [&str; 4] =
-    ["/home/alice", "/home/alice/public_html", "/home/alice/logs", "/home/alice/logs/php-fpm"];
+const GIVEN: [&str; 5] = [
+    "/home/alice",
+    "/home/alice/public_html",
+    "/home/alice/logs",
+    "/home/alice/logs/php-fpm",
+    "/home/alice/.opcache",
+];
 
 #[test]
 #[ignore = "runs in the containers of attack::container"]
@@ -38,6 +44,8 @@ fn boots() {
         plant::canary();
         plant::write("/home/alice/public_html/index.php", "the tenant's");
         plant::write("/home/alice/logs/php-fpm/error.log", "the tenant's");
+        plant::directory(Path::new("/home/alice/.opcache"));
+        plant::directory(Path::new("/home/canary/empty"));
         race(component, target, boots);
         plant::clear(&swapped(component));
     }

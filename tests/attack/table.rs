@@ -33,8 +33,9 @@ const TENANT: [&str; 2] = ["/home/alice", "/mnt/users"];
 const CANARIES: [&str; 4] = [plant::CANARY, "/root", "/etc/shadow", "/etc/hostname"];
 
 /// These, and only as directories, are given to the site, and get entries.
-const GIVEN: [&str; 8] = [
+const GIVEN: [&str; 9] = [
     "/home/alice",
+    "/home/alice/.opcache",
     "/home/alice/public_html",
     "/home/alice/logs",
     "/home/alice/logs/php-fpm",
