@@ -1,16 +1,18 @@
 //! That the sizing never gets a site OOM-killed: at each memory limit, twice as many clients as workers ask for
-//! a page that makes its worker grow to the estimate, with a full opcode cache. Beside it the same with the
-//! extra third of workers that lsphp adds by default. Takes minutes: `scripts/prove-sizing` runs it.
+//! a page that makes its worker grow to the estimate, with a full opcode cache; and again with a reload in the middle,
+//! supervised. Beside it the same with the extra third of workers that lsphp adds by default. Takes minutes:
+//! `scripts/prove-sizing` runs it.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::Value;
-use support::{PATIENCE, Running, Site, as_front_end};
+use support::{PATIENCE, Running, Site, as_front_end, wait_until};
 use tempfile::TempDir;
 
 const SCRIPTS_IN_CACHE: usize = 4000;
@@ -68,14 +70,34 @@ fn is_proven(tier: &str, home: &Path) -> bool {
         println!("{tier}: DID NOT RUN, this machine has less memory available");
         return true;
     }
-    let ours = load(tier, home, &[]);
+    let ours = load(tier, home, &[], |_, _| ());
     print_row(tier, "ours", limit, &ours);
+    let reloaded = load(tier, home, &[("CAC_SUPERVISE", "1")], reload_in_the_middle);
+    print_row("", "reloaded", limit, &reloaded);
     let (workers, extra) = (ours.workers.to_string(), (ours.workers / 3).to_string());
-    let lsphps = load(tier, home, &[("PHP_LSAPI_CHILDREN", &workers), ("LSAPI_EXTRA_CHILDREN", &extra)]);
+    let lsphps =
+        load(tier, home, &[("PHP_LSAPI_CHILDREN", &workers), ("LSAPI_EXTRA_CHILDREN", &extra)], |_, _| ());
     print_row("", "default", limit, &lsphps);
     println!("       opcode cache when the load began: {}", ours.cache);
     let is_used = limit < USED_FROM_MIB || ours.peak_mib * 100 / limit >= LEAST_USED;
-    ours.oom_kills == 0 && ours.failed == 0 && is_used
+    is_used && [ours, reloaded].iter().all(|load| load.oom_kills == 0 && load.failed == 0)
+}
+
+/// What happens beside the requests, with how many of them are done.
+type Beside = fn(&Running, &AtomicUsize);
+
+/// Every worker is busy then, and as many clients wait. Ends when there is one pool at its full size again.
+fn reload_in_the_middle(site: &Running, done: &AtomicUsize) {
+    let name = || fs::read_to_string(site.proc("comm")).unwrap_or_default();
+    let before = name();
+    let workers: usize = before.trim_end().rsplit_once(':').unwrap().1.parse().unwrap();
+    wait_until(|| match done.load(Ordering::Relaxed) {
+        answers if answers >= workers * ROUNDS => Ok(()),
+        answers => Err(format!("{answers} answers")),
+    });
+    let said = site.exec(["cac-lsphp", "reload"]);
+    assert!(said.starts_with("reloaded: "), "{said}");
+    wait_until(|| if name() == before { Ok(()) } else { Err(site.logs()) });
 }
 
 fn print_row(tier: &str, pool: &str, limit: u64, load: &Load) {
@@ -88,7 +110,7 @@ fn print_row(tier: &str, pool: &str, limit: u64, load: &Load) {
     );
 }
 
-fn load(tier: &str, home: &Path, more: &[(&str, &str)]) -> Load {
+fn load(tier: &str, home: &Path, more: &[(&str, &str)], beside: Beside) -> Load {
     let site = Site::at(home)
         .options(["--memory", tier, "--memory-swap", tier])
         .env("CAC_INI_memory_limit", "512M")
@@ -100,8 +122,10 @@ fn load(tier: &str, home: &Path, more: &[(&str, &str)]) -> Load {
     let workers = number(&plan["front_end"]["max_conns"]);
     let estimate = number(&plan["workers"]["estimate_mib"]);
     let clients = 2 * workers as usize;
+    let done = &AtomicUsize::new(0);
     let failed = thread::scope(|scope| {
-        let asking: Vec<_> = (0..clients).map(|_| scope.spawn(|| failures(&site, estimate))).collect();
+        let asking: Vec<_> = (0..clients).map(|_| scope.spawn(|| failures(&site, estimate, done))).collect();
+        beside(&site, done);
         asking.into_iter().map(|client| client.join().unwrap()).sum()
     });
     let cgroup = cgroup(&site);
@@ -117,11 +141,12 @@ fn load(tier: &str, home: &Path, more: &[(&str, &str)]) -> Load {
 }
 
 /// How many of a client's requests were not answered as they must.
-fn failures(site: &Running, estimate_mib: u64) -> usize {
+fn failures(site: &Running, estimate_mib: u64, done: &AtomicUsize) -> usize {
     let mut request = as_front_end("grow.php");
     request.query_string = format!("mib={estimate_mib}").into_bytes();
     let is_grown = || {
         let response = site.client().fetch(&request, None, 4 * PATIENCE);
+        done.fetch_add(1, Ordering::Relaxed);
         response.is_ok_and(|response| response.body.starts_with(b"grown"))
     };
     (0..ROUNDS).filter(|_| !is_grown()).count()
