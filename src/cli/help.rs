@@ -39,7 +39,7 @@ fn environment() -> String {
 fn described(rows: &[Row]) -> String {
     let line = |row: &Row| {
         let names = row.names.join(", ");
-        format!("  {names} [{}]\n      {}; {}\n", row.default(), row.about, row.accepts())
+        format!("  {names} [{}]\n      {}; {}\n", row.accepts.default(), row.about, row.accepts.values())
     };
     rows.iter().map(line).collect()
 }

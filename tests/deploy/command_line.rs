@@ -30,7 +30,7 @@ fn help_tells_every_command_variable_and_exit_code() {
         assert!(run(&mut binary([command, "--help"])).status.success(), "{command}");
     }
     for row in variable::rows() {
-        let line = format!("  {} [{}]", row.names.join(", "), row.default());
+        let line = format!("  {} [{}]", row.names.join(", "), row.accepts.default());
         assert!(help.lines().any(|known| known == line), "{line}");
     }
     for exit in Exit::ALL {

@@ -43,7 +43,8 @@ fn variables() {
     let markdown = |text: &str| text.replace('<', "\\<").replace('*', "\\*");
     let row = |row: &variable::Row| {
         let names: Vec<_> = row.names.iter().map(|name| format!("`{name}`")).collect();
-        let (default, accepts, about) = (row.default(), markdown(&row.accepts()), markdown(row.about));
+        let (default, accepts, about) =
+            (row.accepts.default(), markdown(&row.accepts.values()), markdown(row.about));
         format!("| {} | {default} | {accepts} | {about} |", names.join(", "))
     };
     let rows: Vec<_> = variable::rows().map(row).collect();
@@ -57,7 +58,7 @@ fn settings_that_sites_change() {
         let (name, default) = (cell(&row, 0), cell(&row, 1));
         let variable = variable::rows().find(|variable| variable.names.iter().any(|known| *known == name));
         let variable = variable.unwrap_or_else(|| panic!("edit README.md: there is no variable {name}"));
-        assert_eq!(variable.default(), default, "edit README.md: the default of {name}");
+        assert_eq!(variable.accepts.default(), default, "edit README.md: the default of {name}");
     }
 }
 
