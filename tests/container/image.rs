@@ -43,6 +43,7 @@ fn phps_own_directories_stay_as_they_came() {
         found,
         [
             "/run/cac-lsphp/cac-lsphp-normalize.php",
+            "/run/cac-lsphp/cac-lsphp-opcache.php",
             "/run/cac-lsphp/cac-lsphp-ping.php",
             "/run/cac-lsphp/cac-lsphp-preload.php",
             "/run/cac-lsphp/php.d/90-cac-lsphp.ini",
