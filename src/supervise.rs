@@ -4,6 +4,7 @@
 //! it and does what it says, with [`generations`] for processes and [`crate::listener::group`] for sockets. [`session`] is a
 //! reload as pid 1 sees it, [`control`] what it and `cac-lsphp reload` say to each other.
 
+mod busy_count;
 pub mod control;
 mod crashes;
 mod ends;

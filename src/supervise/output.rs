@@ -1,8 +1,9 @@
 //! lsphp's stderr, on its way to the log.
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::pid1::Supervisor;
+use super::pool::Event;
 use super::stderr::Line;
 
 impl Supervisor<'_> {
@@ -21,6 +22,18 @@ impl Supervisor<'_> {
             self.see_crashes(crashes);
         }
         self.stderr.flush(Some(self.now())).iter().for_each(log);
+    }
+
+    /// A new lsphp for one that keeps connections it should close; whoever has one is answered first.
+    pub(super) fn look_at_the_busy_count(&mut self) {
+        let is_calm = self.session.is_none() && !self.pool.is_stopping() && !self.pool.is_replacing();
+        let now = self.now();
+        if is_calm && self.stderr.busy_count.is_lost(now) {
+            info!(
+                "lsphp has lost count of its busy workers and keeps connections from others: a new one takes over"
+            );
+            self.happen(Event::Replace(self.specification.size));
+        }
     }
 
     /// The last of it, counts that are not due included.

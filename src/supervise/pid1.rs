@@ -102,6 +102,7 @@ impl<'a> Supervisor<'a> {
             self.wait()?;
             self.read_signals();
             self.read_output();
+            self.look_at_the_busy_count();
             self.look_at_queues();
             self.look_at_memory();
             self.serve_control();

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::busy_count::BusyCount;
 use crate::one_line::OneLine;
 
 /// The rest of a longer line is dropped: it comes from the site's own code too.
@@ -41,6 +42,7 @@ pub struct Stderr {
     partial: Vec<u8>,
     remembered: Vec<Remembered>,
     crashes: usize,
+    pub busy_count: BusyCount,
 }
 
 impl Stderr {
@@ -89,6 +91,9 @@ impl Stderr {
             return Vec::new();
         }
         self.crashes += usize::from(signal(&text).is_some_and(|signal| CRASHES.contains(&signal)));
+        if text.contains(REACHED_MAX) {
+            self.busy_count.hear(&text);
+        }
         let Meaning { is_lsphps_own, hint } = meaning(&text, oom_killed);
         let key = if is_lsphps_own { sense(&text) } else { text.clone() };
         self.remembered.retain(|line| line.repeated > 0 || now < line.shown + WINDOW);

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod busy_count;
 mod deaths;
 mod failures;
 mod hostile;
