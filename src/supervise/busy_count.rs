@@ -14,7 +14,7 @@ use std::time::Duration;
 const LINES: u32 = 10;
 
 /// Between two new generations for this reason; each begins with an empty opcode cache.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(20);
 
 /// What lsphp's lines about its limit of children told.
 #[derive(Debug, Default)]
