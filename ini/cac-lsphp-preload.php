@@ -7,7 +7,7 @@ try {
     // The site has disabled the function: then its open_basedir, if it has one, must let the file be opened.
 }
 // What opcache's file cache holds is of one version of PHP, but not of one build: PHP answers extension_loaded() and
-// function_exists() once, when it compiles. So what other extensions have left is removed.
+// function_exists() once, when it compiles. So what another build has left is removed.
 try {
     (static function (string $cache): void {
         if ($cache === '') {
@@ -19,15 +19,17 @@ try {
         if (@file_get_contents("$cache/cac-lsphp-build") === $build) {
             return;
         }
-        foreach (glob("$cache/" . str_repeat('[0-9a-f]', 32), GLOB_ONLYDIR) as $old) {
+        $closed = RecursiveIteratorIterator::CATCH_GET_CHILD; // somebody else's directory stays
+        foreach (array_filter(glob("$cache/" . str_repeat('[0-9a-f]', 32), GLOB_ONLYDIR), 'is_readable') as $old) {
             $inner = new RecursiveDirectoryIterator($old, FilesystemIterator::SKIP_DOTS);
-            foreach (new RecursiveIteratorIterator($inner, RecursiveIteratorIterator::CHILD_FIRST) as $file) {
+            foreach (new RecursiveIteratorIterator($inner, RecursiveIteratorIterator::CHILD_FIRST, $closed) as $file) {
                 if ($file->isDir() && !$file->isLink()) {
                     @rmdir($file->getPathname());
                 } elseif ($file->getExtension() === 'bin') {
                     @unlink($file->getPathname());
                 }
             }
+            @rmdir($old);
         }
         @file_put_contents("$cache/cac-lsphp-build", $build);
     })((string) ini_get('opcache.file_cache'));

@@ -1,5 +1,6 @@
 //! What is in opcache's file cache, in PHP's own layout: `SYSTEM_ID/path/of/script.php.bin`. The system id is a hash
-//! of PHP's version and its build's ABI, so that versions share nothing (seen with 8.2 and 8.4).
+//! of PHP's version and its build's ABI, so that versions share nothing (seen with 8.2 and 8.4). Builds with other
+//! extensions do, so that `ini/cac-lsphp-preload.php` sees to it that there is one at a time.
 //!
 //! Only for the site's own user: what is in there may be changed meanwhile.
 

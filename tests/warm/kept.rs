@@ -1,6 +1,7 @@
 //! From one container to the next.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::{Duration, SystemTime};
 
 use crate::support::UID;
@@ -79,29 +80,45 @@ fn what_was_compiled_beside_other_extensions_is_forgotten() {
     assert_eq!(body(&site().start(), "page.php"), "with");
 }
 
-/// What another version has left is neither used nor touched.
+/// What another version has left is not used, and makes room. What is not PHP's stays.
 #[test]
-fn each_version_has_a_directory_of_its_own() {
+fn what_another_version_has_left_is_removed() {
     let home = home();
-    let site = || cached(home.path()).page("page.php", ONE).start();
-    assert_eq!(body(&site(), "page.php"), "one");
+    let page = home.path().join("public_html/page.php");
+    let first = cached(home.path()).page("page.php", ONE).start();
+    assert_eq!(body(&first, "page.php"), "one");
+    drop(first);
     let cache = home.path().join(".opcache");
-    let own = fs::read_dir(&cache).unwrap().next().unwrap().unwrap().path();
-    let other = cache.join("0123456789abcdef0123456789abcdef");
-    fs::rename(&own, &other).unwrap();
-    let file = cached_file(&cache, "page.php");
-    let before = fs::read(&file).unwrap();
-    change_unseen(&home.path().join("public_html/page.php"), TWO);
-    let second = cached(home.path()).start();
-    assert_eq!(body(&second, "page.php"), "two");
-    assert_eq!(fs::read(&file).unwrap(), before);
-    // And what stands in the place of its own says whose it is.
-    drop(second);
-    fs::remove_dir_all(&own).unwrap();
-    fs::rename(&other, &own).unwrap();
-    let file = cached_file(&cache, "page.php");
-    let mut bytes = fs::read(&file).unwrap();
+    let own = cached_file(&cache, "page.php");
+    let other = cache.join("0123456789abcdef0123456789abcdef/home/alice/public_html/page.php.bin");
+    fs::create_dir_all(other.parent().unwrap()).unwrap();
+    fs::copy(&own, &other).unwrap();
+    let top = other.ancestors().nth(4).unwrap();
+    for path in other.ancestors().take_while(|path| *path != cache) {
+        chown(path, Some(UID), Some(UID)).unwrap();
+    }
+    fs::write(cache.join("notes"), "mine").unwrap();
+    // Before the others, and not for PHP to read.
+    fs::create_dir_all(cache.join("00000000000000000000000000000000/x")).unwrap();
+    fs::set_permissions(cache.join("00000000000000000000000000000000"), Permissions::from_mode(0o700))
+        .unwrap();
+    change_unseen(&page, TWO);
+
+    let same = cached(home.path()).start();
+    assert_eq!(body(&same, "page.php"), "one", "of the same build all stays");
+    assert!(other.exists());
+    drop(same);
+    fs::write(cache.join("cac-lsphp-build"), "another").unwrap();
+    let upgraded = cached(home.path()).start();
+    assert_eq!(body(&upgraded, "page.php"), "two");
+    assert!(!top.exists() && own.exists());
+    assert_eq!(fs::read(cache.join("notes")).unwrap(), b"mine");
+    drop(upgraded);
+
+    // A file in its place says whose it is.
+    let mut bytes = fs::read(&own).unwrap();
     bytes[8..40].fill(b'0');
-    fs::write(&file, bytes).unwrap();
-    assert_eq!(body(&cached(home.path()).start(), "page.php"), "two", "it is of another version");
+    fs::write(&own, bytes).unwrap();
+    change_unseen(&page, ONE);
+    assert_eq!(body(&cached(home.path()).start(), "page.php"), "one");
 }
