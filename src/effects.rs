@@ -16,62 +16,17 @@ mod whole_file;
 use std::io;
 use std::path::Path;
 
-use crate::exit::Exit;
-use crate::fault::{Cause, Fault};
+use crate::failure::Failure;
 use crate::plan::{Plan, RootEffect, SiteUserEffect, php_scripts};
 use crate::privileges::{Privileged, SiteUser};
 use crate::running::RunRecord;
 
-/// Why start goes no further.
-#[derive(Debug, thiserror::Error)]
-pub enum EffectError {
-    /// What is there is not ours to change.
-    #[error("{0}")]
-    Refused(Fault),
-    /// The system did not do it.
-    #[error("{0}")]
-    Failed(Fault),
-}
-
-impl EffectError {
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Refused(_) => Exit::Refused,
-            Self::Failed(_) => Exit::System,
-        }
-    }
-
-    pub fn fault(&self) -> &Fault {
-        match self {
-            Self::Refused(fault) | Self::Failed(fault) => fault,
-        }
-    }
-
-    pub(crate) fn failed(
-        operation: &'static str,
-        path: &Path,
-        cause: impl Into<Cause>,
-        hint: &'static str,
-    ) -> Self {
-        Self::Failed(Fault::new(operation, path, cause, hint))
-    }
-
-    pub(crate) fn refused(
-        operation: &'static str,
-        path: &Path,
-        cause: impl Into<Cause>,
-        hint: &'static str,
-    ) -> Self {
-        Self::Refused(Fault::new(operation, path, cause, hint))
-    }
-}
-
 /// Applies what needs root, in order. Also called on a non-root start, which finds most of it done.
-pub(crate) fn apply_as_root(privileged: &Privileged, run: &RunRecord<&Plan>) -> Result<(), EffectError> {
+pub(crate) fn apply_as_root(privileged: &Privileged, run: &RunRecord<&Plan>) -> Result<(), Failure> {
     run.plan.effects.root.iter().try_for_each(|effect| apply(privileged, run, effect))
 }
 
-fn apply(privileged: &Privileged, run: &RunRecord<&Plan>, effect: &RootEffect) -> Result<(), EffectError> {
+fn apply(privileged: &Privileged, run: &RunRecord<&Plan>, effect: &RootEffect) -> Result<(), Failure> {
     match effect {
         RootEffect::MakeRuntimeDirectories { path } => {
             runtime::make_directories(privileged, path, run.plan.site.uid)

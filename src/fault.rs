@@ -151,9 +151,9 @@ impl Object {
     }
 }
 
-impl From<&Path> for Object {
-    fn from(path: &Path) -> Self {
-        Self::Path(path.to_owned())
+impl<P: AsRef<Path> + ?Sized> From<&P> for Object {
+    fn from(path: &P) -> Self {
+        Self::Path(path.as_ref().to_owned())
     }
 }
 

@@ -37,6 +37,7 @@ pub mod clients;
 pub(crate) mod doctor;
 pub mod effects;
 pub mod exit;
+pub mod failure;
 pub mod fault;
 pub(crate) mod gather;
 pub(crate) mod health;

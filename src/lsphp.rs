@@ -58,7 +58,7 @@ impl Lsphp {
             Self::Found { path } => Ok(path),
             Self::NotExecutable { path } => {
                 let cause = Cause { text: "it is not an executable file".into(), errno: Some(Errno::EACCES) };
-                Err(Fault::new("executing", path.as_path(), cause, "chmod it, or set CAC_LSPHP"))
+                Err(Fault::new("executing", path, cause, "chmod it, or set CAC_LSPHP"))
             }
             Self::NotFound { searched } => {
                 let text = format!("it is not at {searched}").into();

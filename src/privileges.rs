@@ -11,7 +11,9 @@ mod proof;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub(crate) use self::exec::{ExecError, Program, Stdin, set_umask};
+pub(crate) use self::exec::{Program, Stdin, not_executed, set_umask, unusable};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::fault::{Cause, Fault, Object};
 use crate::identity::{Gid, StartedAs, Uid};
 
@@ -36,15 +38,10 @@ pub struct Target {
     pub no_new_privs: bool,
 }
 
-/// Why the process is not what it shall be. Nothing may be executed after it.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct DropError(pub Fault);
-
-impl DropError {
-    fn new(operation: impl fmt::Display, cause: impl Into<Cause>, hint: &'static str) -> Self {
-        Self(Fault::new(format!("dropping privileges: {operation}"), Object::Nothing, cause, hint))
-    }
+/// The process is not what it shall be. Nothing may be executed after it.
+fn not_dropped(operation: impl fmt::Display, cause: impl Into<Cause>, hint: &'static str) -> Failure {
+    let operation = format!("dropping privileges: {operation}");
+    Failure::new(Exit::Privileges, Fault::new(operation, Object::Nothing, cause, hint))
 }
 
 impl Privileged {
@@ -53,14 +50,10 @@ impl Privileged {
     ///
     /// # Errors
     /// They have been taken before.
-    pub fn take() -> Result<Self, DropError> {
+    pub fn take() -> Result<Self, Failure> {
         static TAKEN: AtomicBool = AtomicBool::new(false);
         if TAKEN.swap(true, Ordering::Relaxed) {
-            return Err(DropError::new(
-                "starting",
-                "the privileges have been taken before",
-                "please report it",
-            ));
+            return Err(not_dropped("starting", "the privileges have been taken before", "please report it"));
         }
         Ok(Self { started_as: StartedAs::of_this_process() })
     }
@@ -77,7 +70,7 @@ impl Privileged {
     ///
     /// Warnings (a bounding set that cannot be emptied, groups that a non-root start cannot drop)
     /// come back beside the new state.
-    pub fn become_site_user(self, target: Target) -> Result<(SiteUser, Vec<Fault>), DropError> {
+    pub fn become_site_user(self, target: Target) -> Result<(SiteUser, Vec<Fault>), Failure> {
         let (after, warnings) = drop::irrevocably(self.started_as, target)?;
         Ok((SiteUser { ignored_signals: after.ignored_signals }, warnings))
     }

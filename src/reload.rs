@@ -17,14 +17,15 @@ use std::time::Duration;
 
 use self::files::Files;
 use crate::address::Address;
-use crate::effects::EffectError;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::fault::{Cause, Fault, Object};
 use crate::health::probe;
 use crate::lsapi::Deadline;
 use crate::paths::{CONTROL_SOCKET, RUN_RECORD, RUNTIME_DIRECTORY};
 use crate::plan::{ListenerPlan, Plan};
 use crate::running::{RunRecord, StatusPlan};
-use crate::start::{self, StartError};
+use crate::start;
 use crate::supervise::control::{self, Answer, Request, Specification};
 
 /// pid 1 may wait for memory first, for CAC_RELOAD_GRACE, and gives a reload a minute.
@@ -69,7 +70,7 @@ impl fmt::Display for Reloaded {
 ///
 /// # Errors
 /// What served before goes on, whatever went wrong.
-pub fn reload() -> Result<Reloaded, StartError> {
+pub fn reload() -> Result<Reloaded, Failure> {
     let (privileged, plan) = start::begin()?;
     let lsphp = start::usable(&plan)?;
     plan.warnings.iter().for_each(Fault::warn);
@@ -94,7 +95,7 @@ pub fn reload() -> Result<Reloaded, StartError> {
 }
 
 /// Root neither writes to nor believes what the site's user made, as it does in a start without root.
-fn refuse_a_sites_directory(plan: &Plan) -> Result<(), StartError> {
+fn refuse_a_sites_directory(plan: &Plan) -> Result<(), Failure> {
     let status = std::fs::symlink_metadata(RUNTIME_DIRECTORY).map_err(unreadable)?;
     if status.uid() == 0 {
         return Ok(());
@@ -102,11 +103,11 @@ fn refuse_a_sites_directory(plan: &Plan) -> Result<(), StartError> {
     let cause = format!("it belongs to uid {}, as the site was started without root", status.uid());
     let hint = format!("reload as the site too, with --user {}:{}", plan.site.uid, plan.site.gid);
     let directory = Path::new(RUNTIME_DIRECTORY);
-    Err(StartError::Refused(vec![Fault::new("reloading in", directory, cause, hint)]))
+    Err(Failure::refused("reloading in", directory, cause, hint))
 }
 
 /// What pid 1 is to start, if this is the site that runs and only what can change has changed.
-fn specification(plan: &Plan, record: &RunRecord<StatusPlan>) -> Result<Specification, StartError> {
+fn specification(plan: &Plan, record: &RunRecord<StatusPlan>) -> Result<Specification, Failure> {
     let mut faults = Vec::new();
     if record.plan.supervision.is_none() {
         let cause = "this site was started without CAC_SUPERVISE=1, so nothing is there to replace its lsphp";
@@ -133,7 +134,7 @@ fn specification(plan: &Plan, record: &RunRecord<StatusPlan>) -> Result<Specific
     let (listener, was) = (&plan.listener, &record.plan.listener);
     same("CAC_BACKLOG", backlog(listener), backlog(was));
     same("CAC_ALLOWED_CLIENTS", allowed(listener), allowed(was));
-    specification.filter(|_| faults.is_empty()).ok_or(StartError::Refused(faults))
+    specification.filter(|_| faults.is_empty()).ok_or(Failure::of_plan(faults))
 }
 
 fn backlog(listener: &ListenerPlan) -> String {
@@ -145,7 +146,7 @@ fn allowed(listener: &ListenerPlan) -> String {
 }
 
 /// Has pid 1 start an lsphp as it is to be, on a socket that nobody else knows, and asks it for a page.
-fn prove(stream: &mut UnixStream, specification: Specification, plan: &Plan) -> Result<(), StartError> {
+fn prove(stream: &mut UnixStream, specification: Specification, plan: &Plan) -> Result<(), Failure> {
     let path = Path::new(RUNTIME_DIRECTORY).join(".proof.sock");
     // Where only root may write, the socket of pid 1's own child must be somewhere else.
     let path = if nix::unistd::access(RUNTIME_DIRECTORY, nix::unistd::AccessFlags::W_OK).is_ok() {
@@ -155,7 +156,7 @@ fn prove(stream: &mut UnixStream, specification: Specification, plan: &Plan) -> 
     };
     let _ = std::fs::remove_file(&path); // of a reload that was interrupted
     let listener = UnixListener::bind(&path).map_err(|cause| {
-        EffectError::failed("making", &path, cause, "make it writable: the new lsphp is proven there")
+        Failure::system("making", &path, cause, "make it writable: the new lsphp is proven there")
     })?;
     let address = Address::Unix(path.clone());
     let proven = prove_on(stream, specification, listener.into(), &address);
@@ -171,7 +172,7 @@ fn prove_on(
     specification: Specification,
     listener: OwnedFd,
     address: &Address,
-) -> Result<(), StartError> {
+) -> Result<(), Failure> {
     match ask(stream, &Request::Prove(Box::new(specification)), Some(&listener))? {
         Answer::Started => {}
         other => return Err(unexpected(other)),
@@ -183,37 +184,33 @@ fn prove_on(
         Ok(refused @ Answer::Refused(_)) => unexpected(refused),
         _ => {
             let (operation, cause) = ("proving the new lsphp", reason.to_string());
-            StartError::Reload(Fault::new(operation, Object::Nothing, cause, "the old one goes on serving"))
+            Failure::system(operation, Object::Nothing, cause, "the old one goes on serving")
         }
     })
 }
 
-fn ask(
-    stream: &mut UnixStream,
-    request: &Request,
-    descriptor: Option<&OwnedFd>,
-) -> Result<Answer, StartError> {
+fn ask(stream: &mut UnixStream, request: &Request, descriptor: Option<&OwnedFd>) -> Result<Answer, Failure> {
     control::send(stream, request, descriptor)
         .and_then(|()| control::receive_answer(stream, PID_1_TIME))
         .map_err(unreachable)
 }
 
-fn unexpected(answer: Answer) -> StartError {
+fn unexpected(answer: Answer) -> Failure {
     let why = match answer {
         Answer::Refused(why) => why,
         Answer::Started | Answer::Serving { .. } => "process 1 gave an unexpected answer".to_owned(),
     };
-    StartError::Reload(fault(why, "the old lsphp goes on serving"))
+    Failure::new(Exit::System, fault(why, "the old lsphp goes on serving"))
 }
 
-fn unreachable(cause: io::Error) -> StartError {
+fn unreachable(cause: io::Error) -> Failure {
     let (path, hint) = (Path::new(CONTROL_SOCKET), "see the container's log; the old lsphp goes on serving");
-    StartError::Reload(Fault::new("reloading over", path, cause, hint))
+    Failure::system("reloading over", path, cause, hint)
 }
 
-fn unreadable(cause: io::Error) -> StartError {
+fn unreadable(cause: io::Error) -> Failure {
     let hint = "reload in the container of a site that has started";
-    StartError::Refused(vec![Fault::new("reading", Path::new(RUN_RECORD), cause, hint)])
+    Failure::refused("reading", Path::new(RUN_RECORD), cause, hint)
 }
 
 fn fault(cause: impl Into<Cause>, hint: &'static str) -> Fault {

@@ -9,70 +9,25 @@ use std::path::Path;
 use tracing::info;
 
 use crate::address::Address;
-use crate::effects::{self, EffectError};
+use crate::effects;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::fault::{Fault, Object};
 use crate::gather;
 use crate::listener::group::{self, Group, Member};
 use crate::listener::{Listener, inherited, inode, unix};
 use crate::logging;
 use crate::plan::{ListenerPlan, OpenControlSocket, OpenListener, Opener, Plan, SocketPlan};
-use crate::privileges::{DropError, ExecError, Privileged, Program, SiteUser, Stdin, Target, set_umask};
+use crate::privileges::{Privileged, Program, SiteUser, Stdin, Target, set_umask, unusable};
 use crate::running::{ListenerRecord, RunRecord};
 use crate::settings::environment::Environment;
+use crate::supervise;
 use crate::supervise::control::Specification;
 use crate::supervise::pool::Ending;
-use crate::supervise::{self, SuperviseError};
-
-/// Why the site does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("{}", .0.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))]
-    Refused(Vec<Fault>),
-    #[error(transparent)]
-    Effect(#[from] EffectError),
-    #[error(transparent)]
-    Drop(#[from] DropError),
-    #[error(transparent)]
-    Exec(#[from] ExecError),
-    #[error(transparent)]
-    Supervise(#[from] SuperviseError),
-    /// What serves goes on as before.
-    #[error("{0}")]
-    Reload(Fault),
-}
-
-impl StartError {
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Refused(_) => Exit::Refused,
-            Self::Effect(error) => error.exit(),
-            Self::Drop(_) => Exit::Privileges,
-            Self::Exec(error) | Self::Supervise(SuperviseError::Exec(error)) => error.exit(),
-            Self::Supervise(SuperviseError::System(_)) | Self::Reload(_) => Exit::System,
-        }
-    }
-
-    pub fn faults(&self) -> &[Fault] {
-        std::slice::from_ref(match self {
-            Self::Refused(faults) => return faults,
-            Self::Effect(error) => error.fault(),
-            Self::Exec(error) | Self::Supervise(SuperviseError::Exec(error)) => error.fault(),
-            Self::Drop(DropError(fault))
-            | Self::Supervise(SuperviseError::System(fault))
-            | Self::Reload(fault) => fault,
-        })
-    }
-
-    /// Logs a line for each fault.
-    pub fn report(&self) {
-        self.faults().iter().for_each(Fault::error);
-    }
-}
 
 /// Becomes lsphp, or supervises it until the end, or says why not. Until the drop nothing of the tenant's is
 /// executed or followed.
-pub fn start() -> Result<Ending, StartError> {
+pub fn start() -> Result<Ending, Failure> {
     let (privileged, plan) = begin()?;
     let path = usable(&plan)?; // before the warnings, which hold the same line
     plan.warnings.iter().for_each(Fault::warn);
@@ -100,7 +55,7 @@ pub fn start() -> Result<Ending, StartError> {
                 let events = plan.event_files.clone();
                 let opened = supervise::Opened { group, first, control };
                 drop(plan); // pid 1 keeps what it needs
-                return Ok(supervise::run(&site_user, &home, specification, opened, events)?);
+                return supervise::run(&site_user, &home, specification, opened, events);
             }
         },
     };
@@ -112,7 +67,7 @@ pub fn start() -> Result<Ending, StartError> {
         stdin,
         if_missing: "set CAC_LSPHP to an lsphp whose interpreter is there too",
     };
-    Err(site_user.exec(&plan.site.home, &program).into())
+    Err(site_user.exec(&plan.site.home, &program))
 }
 
 /// Of the listener.
@@ -125,12 +80,12 @@ enum Opened {
     Group(Group, Member),
 }
 
-fn take_handed_over() -> Result<OwnedFd, StartError> {
-    inherited::take(&Environment::of_this_process()).map_err(|fault| StartError::Refused(vec![fault]))
+fn take_handed_over() -> Result<OwnedFd, Failure> {
+    inherited::take(&Environment::of_this_process()).map_err(|fault| Failure::new(Exit::Refused, fault))
 }
 
 /// Opens what the plan says. It is the site's afterwards, so that what the site's user opens can join it.
-fn open_listeners(privileged: &Privileged, plan: &Plan) -> Result<Opened, EffectError> {
+fn open_listeners(privileged: &Privileged, plan: &Plan) -> Result<Opened, Failure> {
     let Some(OpenListener { address, group }) = &plan.effects.listener else { return Ok(Opened::Nothing) };
     let address = match (address, &plan.listener.socket) {
         (Address::Inet(address), _) => address,
@@ -142,7 +97,7 @@ fn open_listeners(privileged: &Privileged, plan: &Plan) -> Result<Opened, Effect
     opened.map_err(|cause| {
         let operation = format!("listening on {address}");
         let hint = "see who else listens there, or correct CAC_LISTEN";
-        EffectError::Failed(Fault::new(operation, Object::Nothing, cause, hint))
+        Failure::system(operation, Object::Nothing, cause, hint)
     })
 }
 
@@ -151,13 +106,13 @@ fn open_unix(
     plan: &Plan,
     path: &Path,
     socket: &SocketPlan,
-) -> Result<Opened, EffectError> {
+) -> Result<Opened, Failure> {
     let owner = privileged.is_root().then_some(plan.site.uid);
     let serving = unix::open(path, plan.listener.backlog.unwrap_or_default(), socket, owner)?;
     let listener = Listener { serving, parking: None };
     if privileged.is_root() {
         listener.chown(plan.site.uid, plan.site.gid).map_err(|cause| {
-            EffectError::failed("changing the owner of", path, cause, "grant the capability CHOWN")
+            Failure::system("changing the owner of", path, cause, "grant the capability CHOWN")
         })?;
     }
     Ok(Opened::Listener(listener))
@@ -185,26 +140,26 @@ fn open_control(
     privileged: &Privileged,
     plan: &Plan,
     control: &OpenControlSocket,
-) -> Result<UnixListener, EffectError> {
+) -> Result<UnixListener, Failure> {
     effects::open_control_socket(privileged, &control.path, plan.site.uid, plan.site.gid)
 }
 
 /// What comes first whatever is executed in the end: the plan decided, the log set up as it says, and whether this
 /// process may become the site's user.
-pub fn begin() -> Result<(Privileged, Plan), StartError> {
+pub fn begin() -> Result<(Privileged, Plan), Failure> {
     let privileged = Privileged::take()?;
     let (log, plan) = gather::plan(Path::new("/"), privileged.started_as(), None);
     logging::init(log);
     set_umask()?;
-    let plan = plan.map_err(StartError::Refused)?;
+    let plan = plan.map_err(Failure::of_plan)?;
     check_ids(&privileged, &plan)?;
     Ok((privileged, plan))
 }
 
 /// What this start leaves for those who look at the site later: this process will be lsphp, which opens
 /// its listener itself.
-fn record<'a>(plan: &'a Plan, lsphp: &Path, opened: &Opened) -> Result<RunRecord<&'a Plan>, EffectError> {
-    let unreadable = |cause| EffectError::failed("reading", Path::new("/proc/self"), cause, "mount /proc");
+fn record<'a>(plan: &'a Plan, lsphp: &Path, opened: &Opened) -> Result<RunRecord<&'a Plan>, Failure> {
+    let unreadable = |cause| Failure::system("reading", Path::new("/proc/self"), cause, "mount /proc");
     let (mut parking, mut handed_over) = (None, None);
     match opened {
         Opened::Nothing | Opened::Listener(_) => {}
@@ -222,7 +177,7 @@ fn record<'a>(plan: &'a Plan, lsphp: &Path, opened: &Opened) -> Result<RunRecord
 }
 
 /// The drop as the plan says it, with its warnings logged.
-pub fn drop_privileges(privileged: Privileged, plan: &Plan) -> Result<SiteUser, DropError> {
+pub fn drop_privileges(privileged: Privileged, plan: &Plan) -> Result<SiteUser, Failure> {
     let no_new_privs = plan.exec.no_new_privs;
     let target = Target { uid: plan.site.uid, gid: plan.site.gid, no_new_privs };
     let (site_user, warnings) = privileged.become_site_user(target)?;
@@ -231,12 +186,12 @@ pub fn drop_privileges(privileged: Privileged, plan: &Plan) -> Result<SiteUser, 
 }
 
 /// lsphp, if it can be executed.
-pub fn usable(plan: &Plan) -> Result<&Path, ExecError> {
-    plan.exec.lsphp.usable().map_err(ExecError::Program)
+pub fn usable(plan: &Plan) -> Result<&Path, Failure> {
+    plan.exec.lsphp.usable().map_err(unusable)
 }
 
 /// A non-root start cannot become somebody else: say so before anything is done.
-fn check_ids(privileged: &Privileged, plan: &Plan) -> Result<(), StartError> {
+fn check_ids(privileged: &Privileged, plan: &Plan) -> Result<(), Failure> {
     let own = privileged.started_as();
     let (uid, gid) = (plan.site.uid.as_raw(), plan.site.gid.as_raw());
     if privileged.is_root() || (own.uid, own.gid) == (uid, gid) {
@@ -244,7 +199,7 @@ fn check_ids(privileged: &Privileged, plan: &Plan) -> Result<(), StartError> {
     }
     let cause = format!("this process is {}:{} and not root", own.uid, own.gid);
     let hint = format!("start it as root, or with --user {uid}:{gid}");
-    Err(StartError::Refused(vec![Fault::new(format!("becoming {uid}:{gid}"), Object::Nothing, cause, hint)]))
+    Err(Failure::refused(format!("becoming {uid}:{gid}"), Object::Nothing, cause, hint))
 }
 
 /// One line that tells an operator what was decided and why.

@@ -15,9 +15,10 @@ use serde::{Serialize, Serializer};
 
 use self::estimate::{Estimate, Peaks};
 use crate::cgroup;
+use crate::failure::Failure;
 use crate::health::{self, Reason};
 use crate::identity::Site;
-use crate::privileges::{DropError, Privileged, Target};
+use crate::privileges::{Privileged, Target};
 pub(crate) use crate::running::StatusPlan;
 use crate::running::connections::Connections;
 use crate::running::process::comm_of;
@@ -126,7 +127,7 @@ impl Serialize for Down {
 ///
 /// # Errors
 /// The drop failed.
-pub fn become_its_user(site: &Site) -> Result<(), DropError> {
+pub fn become_its_user(site: &Site) -> Result<(), Failure> {
     let privileged = Privileged::take()?;
     if !privileged.is_root() {
         return Ok(());

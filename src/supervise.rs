@@ -31,9 +31,10 @@ use self::generations::Generations;
 use self::pid1::Supervisor;
 use self::pool::Ending;
 use crate::cgroup::EventFiles;
-use crate::fault::{Fault, Object};
+use crate::failure::Failure;
+use crate::fault::Object;
 use crate::listener::group::{Group, Member};
-use crate::privileges::{ExecError, SiteUser};
+use crate::privileges::SiteUser;
 
 /// What root has opened for pid 1.
 #[derive(Debug)]
@@ -45,22 +46,6 @@ pub struct Opened {
     pub control: Option<UnixListener>,
 }
 
-/// Why pid 1 could not begin, or had to end in the middle.
-#[derive(Debug, thiserror::Error)]
-pub enum SuperviseError {
-    #[error(transparent)]
-    Exec(#[from] ExecError),
-    #[error("{0}")]
-    System(Fault),
-}
-
-impl From<io::Error> for SuperviseError {
-    fn from(cause: io::Error) -> Self {
-        let hint = "let seccomp allow signalfd, poll and prctl, or unset CAC_SUPERVISE";
-        Self::System(Fault::new("supervising lsphp", Object::Nothing, cause, hint))
-    }
-}
-
 /// Serves until the container is stopped. The process is already the site's user.
 pub fn run(
     site_user: &SiteUser,
@@ -68,12 +53,24 @@ pub fn run(
     specification: Specification,
     opened: Opened,
     event_files: EventFiles,
-) -> Result<Ending, SuperviseError> {
+) -> Result<Ending, Failure> {
     site_user.settle(home)?;
+    supervise(site_user, specification, opened, event_files).map_err(|cause| {
+        let hint = "let seccomp allow signalfd, poll and prctl, or unset CAC_SUPERVISE";
+        Failure::system("supervising lsphp", Object::Nothing, cause, hint)
+    })
+}
+
+fn supervise(
+    site_user: &SiteUser,
+    specification: Specification,
+    opened: Opened,
+    event_files: EventFiles,
+) -> io::Result<Ending> {
     // Not the site's to trace or to write to, though it has the same uid.
-    nix::sys::prctl::set_dumpable(false).map_err(io::Error::from)?;
+    nix::sys::prctl::set_dumpable(false)?;
     // Where it is not pid 1, workers whose lsphp has ended are to be found all the same.
-    nix::sys::prctl::set_child_subreaper(true).map_err(io::Error::from)?;
+    nix::sys::prctl::set_child_subreaper(true)?;
     let (output, stderr) = pipe()?;
     let Opened { group, first, control } = opened;
     if let Some(control) = &control {
@@ -81,7 +78,7 @@ pub fn run(
     }
     let generations = Generations::new(site_user, group, first, stderr);
     let supervisor = Supervisor::new(generations, specification, control, output, event_files);
-    Ok(supervisor.and_then(Supervisor::run).map_err(io::Error::from)?)
+    Ok(supervisor.and_then(Supervisor::run)?)
 }
 
 /// Only pid 1's end never waits: lsphp's must, or its lines would be lost.

@@ -77,7 +77,7 @@ impl<'a> KernelFiles<'a> {
 
     /// Keeps what was wrong with `path` for the plan, once.
     pub(super) fn warn(&mut self, path: &Path, cause: impl Into<Cause>, hint: impl Into<Cow<'static, str>>) {
-        let warning = Fault::new("reading", Path::new("/").join(path).as_path(), cause, hint);
+        let warning = Fault::new("reading", &Path::new("/").join(path), cause, hint);
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }

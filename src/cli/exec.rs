@@ -9,11 +9,12 @@ use nix::errno::Errno;
 
 use super::complain;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::gather;
 use crate::identity::StartedAs;
 use crate::plan::Plan;
-use crate::privileges::{ExecError, Program, Stdin};
-use crate::start::{self, StartError};
+use crate::privileges::{Program, Stdin, not_executed};
+use crate::start;
 
 #[derive(Debug, Args)]
 pub struct ExecArgs {
@@ -37,10 +38,10 @@ pub fn run_external(command: &[OsString]) -> Exit {
 fn as_site_user(command: &[OsString]) -> Exit {
     let Err(error) = become_command(command);
     error.report();
-    error.exit()
+    error.exit
 }
 
-fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, StartError> {
+fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, Failure> {
     let (privileged, plan) = start::begin()?;
     let site_user = start::drop_privileges(privileged, &plan)?;
     let path = find(command.first().map(OsString::as_os_str).unwrap_or_default(), &plan);
@@ -52,7 +53,7 @@ fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, Star
         stdin: Stdin::Keep,
         if_missing: "name a program in PATH or give its path; a script needs its interpreter too",
     };
-    Err(site_user.exec(&working_directory(&plan), &program).into())
+    Err(site_user.exec(&working_directory(&plan), &program))
 }
 
 /// Where the operator stands, if that is in the home (`docker exec -w`), else the home.
@@ -85,7 +86,7 @@ fn as_it_came(command: &[OsString]) -> Exit {
     let error = std::process::Command::new(program).args(arguments).exec();
     let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EINVAL));
     let if_missing = "name a command of cac-lsphp (see --help) or a program in PATH";
-    let error = ExecError::of_program(Path::new(program), errno, if_missing);
+    let error = not_executed(Path::new(program), errno, if_missing);
     complain(&error);
-    error.exit()
+    error.exit
 }

@@ -9,7 +9,7 @@ pub fn run() -> Exit {
         Ok(reloaded) => super::write_out(format!("{reloaded}\n").as_bytes()),
         Err(error) => {
             error.report();
-            error.exit()
+            error.exit
         }
     }
 }

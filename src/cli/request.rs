@@ -15,13 +15,13 @@ use clap::Args;
 
 use crate::address::Address;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::gather;
 use crate::identity::{StartedAs, User};
 use crate::lsapi::request::Pair;
 use crate::lsapi::{self, Body, Deadline, Error, Request, Target};
 use crate::paths::PUBLIC_HTML;
 use crate::running::RunRecord;
-use crate::start::StartError;
 
 use output::Output;
 
@@ -142,7 +142,7 @@ fn site() -> anyhow::Result<(Option<Address>, Option<User>)> {
         }
         Err(_) => gather::address(Path::new("/"), StartedAs::of_this_process().uid)
             .map(|(address, user)| (Some(address), user))
-            .map_err(|faults| anyhow!("{}; or give --addr", StartError::Refused(faults))),
+            .map_err(|faults| anyhow!("{}; or give --addr", Failure::of_plan(faults))),
     }
 }
 

@@ -13,7 +13,7 @@ pub fn run() -> Exit {
         Ok(Ending::NoListener) => Exit::System,
         Err(error) => {
             error.report();
-            error.exit()
+            error.exit
         }
     }
 }

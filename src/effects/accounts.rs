@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag};
 use nix::sys::stat::{FileStat, Mode};
 
-use super::EffectError;
+use crate::failure::Failure;
 use crate::fault::Fault;
 use crate::identity::{Gid, Uid, User};
 use crate::kernel_file;
@@ -49,7 +49,7 @@ impl Account<'_> {
 ///
 /// # Errors
 /// The name belongs to another uid.
-pub fn add(privileged: &Privileged, etc: &Path, account: &Account) -> Result<(), EffectError> {
+pub fn add(privileged: &Privileged, etc: &Path, account: &Account) -> Result<(), Failure> {
     let Account { user, uid, gid, .. } = account;
     let add = |file: &str, id: u32, line: &str| {
         add_entry(etc, file, user, id, line).unwrap_or_else(|cause| {
@@ -59,11 +59,11 @@ pub fn add(privileged: &Privileged, etc: &Path, account: &Account) -> Result<(),
     };
     if let Some(other) = add("passwd", uid.as_raw(), &account.passwd_line()) {
         let cause = format!("user {user} is uid {other} there, the site is uid {uid}");
-        return Err(EffectError::refused("adding to", &etc.join("passwd"), cause, "correct user or uid"));
+        return Err(Failure::refused("adding to", &etc.join("passwd"), cause, "correct user or uid"));
     }
     if let Some(other) = add("group", gid.as_raw(), &account.group_line()) {
         let cause = format!("group {user} is gid {other} there, the site is gid {gid}");
-        Fault::new("adding to", etc.join("group").as_path(), cause, "the entry stays as it is").warn();
+        Fault::new("adding to", &etc.join("group"), cause, "the entry stays as it is").warn();
     }
     Ok(())
 }

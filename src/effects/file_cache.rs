@@ -11,7 +11,8 @@ use nix::sys::stat::{FileStat, Mode};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
-use super::{EffectError, is_missing, is_not_a_directory, runtime};
+use super::{is_missing, is_not_a_directory, runtime};
+use crate::failure::Failure;
 use crate::fault::{Cause, Fault};
 use crate::identity::{Gid, Uid};
 use crate::paths::FILE_CACHE_INI;
@@ -29,13 +30,7 @@ const NOT_A_DIRECTORY: &str = "it is a link or not a directory";
 const GO_WITHOUT: &str = "PHP goes without a file cache";
 
 /// Writes `ini`: it names the directory where that is fit for a file cache, and none where it is not.
-pub fn prepare(
-    privileged: &Privileged,
-    path: &Path,
-    ini: &Path,
-    uid: Uid,
-    gid: Gid,
-) -> Result<(), EffectError> {
+pub fn prepare(privileged: &Privileged, path: &Path, ini: &Path, uid: Uid, gid: Gid) -> Result<(), Failure> {
     let fit = open_or_make(path)
         .map_err(|error| if is_not_a_directory(&error) { NOT_A_DIRECTORY.into() } else { error.into() })
         .and_then(|directory| directory.map_or(Ok(()), |directory| take(privileged, &directory, uid, gid)));

@@ -6,7 +6,8 @@ use std::path::Path;
 use nix::sys::stat::Mode;
 use nix::unistd::AccessFlags;
 
-use super::{EffectError, is_missing, is_not_a_directory};
+use super::{is_missing, is_not_a_directory};
+use crate::failure::Failure;
 use crate::fault::{Cause, Fault};
 use crate::identity::{Gid, Uid};
 use crate::privileges::Privileged;
@@ -25,9 +26,9 @@ pub fn prepare(
     uid: Uid,
     gid: Gid,
     take_ownership: bool,
-) -> Result<Directory, EffectError> {
+) -> Result<Directory, Failure> {
     let home = open_or_make(path)?;
-    let failed = |cause| EffectError::failed(CHOWN, path, cause, "check the volume and the capability CHOWN");
+    let failed = |cause| Failure::system(CHOWN, path, cause, "check the volume and the capability CHOWN");
     let owner = home.status().map_err(failed)?.st_uid;
     if owner == uid.as_raw() {
         return Ok(home);
@@ -40,7 +41,7 @@ pub fn prepare(
     if !may_take {
         let cause = format!("it belongs to uid {owner}, the site is uid {uid}");
         let hint = "correct uid or the volume, or set CAC_TAKE_OWNERSHIP=1 and start as root";
-        return Err(EffectError::refused("taking over", path, cause, hint));
+        return Err(Failure::refused("taking over", path, cause, hint));
     }
     match home.chown(uid.into(), gid.into()) {
         // The site can read what is open to all; that it cannot write is no reason not to serve it.
@@ -70,7 +71,7 @@ fn warn_root_owned(path: &Path) {
     }
 }
 
-fn open_or_make(path: &Path) -> Result<Directory, EffectError> {
+fn open_or_make(path: &Path) -> Result<Directory, Failure> {
     let open_or_make = || Directory::open_or_make(path, HOME_MODE);
     let opened = match open_or_make() {
         // It is the system's directory for homes that an image can lack.
@@ -81,9 +82,9 @@ fn open_or_make(path: &Path) -> Result<Directory, EffectError> {
     };
     opened.map_err(|cause| {
         if is_not_a_directory(&cause) {
-            EffectError::refused("opening", path, "it is a link or not a directory", "put a directory there")
+            Failure::refused("opening", path, "it is a link or not a directory", "put a directory there")
         } else {
-            EffectError::failed("opening", path, cause, "mount the site's home there")
+            Failure::system("opening", path, cause, "mount the site's home there")
         }
     })
 }
@@ -99,7 +100,7 @@ pub fn chown_directories(
     names: &[&'static str],
     uid: Uid,
     gid: Gid,
-) -> Result<(), EffectError> {
+) -> Result<(), Failure> {
     if !privileged.is_root() {
         return Ok(());
     }
@@ -117,30 +118,25 @@ pub fn chown_directories(
 }
 
 /// `None`: missing or left alone.
-fn chown_directory(
-    parent: &Directory,
-    name: &str,
-    uid: Uid,
-    gid: Gid,
-) -> Result<Option<Directory>, EffectError> {
+fn chown_directory(parent: &Directory, name: &str, uid: Uid, gid: Gid) -> Result<Option<Directory>, Failure> {
     let path = parent.path().join(name);
-    let left_alone = |what: &'static str| Fault::new(CHOWN, path.as_path(), what, "it is left alone").warn();
+    let left_alone = |what: &'static str| Fault::new(CHOWN, &path, what, "it is left alone").warn();
     match name.parse().map_err(io::Error::from).and_then(|name: Name| parent.child_on_same_mount(&name)) {
         Ok(directory) => match chown(&directory, uid, gid) {
             Ok(Outcome::IsTheSites) => return Ok(Some(directory)),
             Ok(Outcome::LeftAlone(what)) => left_alone(what),
             Err(cause) => {
                 let hint = "the site may be unable to write there: check the volume and the capability CHOWN";
-                Fault::new(CHOWN, path.as_path(), cause, hint).warn();
+                Fault::new(CHOWN, &path, cause, hint).warn();
             }
         },
         Err(error) if is_missing(&error) => {}
         Err(error) if is_not_a_directory(&error) => left_alone("it is a link or not a directory"),
         Err(error) if error.kind() == ErrorKind::CrossesDevices => left_alone("it is a mount"),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            Fault::new(CHOWN, path.as_path(), error, "it is left to the site user").debug();
+            Fault::new(CHOWN, &path, error, "it is left to the site user").debug();
         }
-        Err(error) => return Err(EffectError::failed("opening", &path, error, "check the volume")),
+        Err(error) => return Err(Failure::system("opening", &path, error, "check the volume")),
     }
     Ok(None)
 }

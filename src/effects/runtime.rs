@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::stat::Mode;
 
-use super::{EffectError, is_not_a_directory, site_link, whole_file};
+use super::{is_not_a_directory, site_link, whole_file};
+use crate::failure::Failure;
 use crate::fault::{Cause, Fault, Object};
 use crate::identity::{Gid, Uid};
 use crate::plan::{Plan, php_scripts};
@@ -27,7 +28,7 @@ pub fn open_control_socket(
     path: &Path,
     uid: Uid,
     gid: Gid,
-) -> Result<UnixListener, EffectError> {
+) -> Result<UnixListener, Failure> {
     let making = |cause: io::Error| failed("making", path, cause);
     whole_file::remove_or_move_aside(path).map_err(making)?;
     let listener = UnixListener::bind(path).map_err(making)?;
@@ -39,7 +40,7 @@ pub fn open_control_socket(
 }
 
 /// The directory itself and the one that PHP scans.
-pub fn make_directories(privileged: &Privileged, path: &Path, site: Uid) -> Result<(), EffectError> {
+pub fn make_directories(privileged: &Privileged, path: &Path, site: Uid) -> Result<(), Failure> {
     make_directory(privileged, path, site)?;
     make_directory(privileged, &path.join("php.d"), site)
 }
@@ -47,9 +48,9 @@ pub fn make_directories(privileged: &Privileged, path: &Path, site: Uid) -> Resu
 /// A directory of ours is put right, as PHP silently goes without an ini that it may not read. One that a
 /// start without root left to the site is taken back, and what the site put in the place of one is moved
 /// aside; whatever else is there could hold anything, and is refused.
-pub fn make_directory(privileged: &Privileged, path: &Path, site: Uid) -> Result<(), EffectError> {
+pub fn make_directory(privileged: &Privileged, path: &Path, site: Uid) -> Result<(), Failure> {
     let making = |cause: io::Error| failed("making", path, cause);
-    let in_the_way = |cause: Cause| EffectError::failed("making", path, cause, "remove it");
+    let in_the_way = |cause: Cause| Failure::system("making", path, cause, "remove it");
     let open_or_make = || Directory::open_or_make(path, DIRECTORY_MODE);
     let directory = match open_or_make() {
         Err(cause) if is_not_a_directory(&cause) && belongs_to(path.parent(), site) => {
@@ -94,7 +95,7 @@ pub fn write_normaliser(
     path: &Path,
     link: Option<&Path>,
     home: &Path,
-) -> Result<(), EffectError> {
+) -> Result<(), Failure> {
     let link = link.filter(|link| site_link::leads_to(link, home));
     let script = php_scripts::normaliser(link, home);
     whole_file::put(path, script.as_bytes(), make_older).map_err(|cause| failed("writing", path, cause))
@@ -115,7 +116,7 @@ pub fn write_run_record(
     _privileged: &Privileged,
     path: &Path,
     run: &RunRecord<&Plan>,
-) -> Result<(), EffectError> {
+) -> Result<(), Failure> {
     let written = run.to_json().and_then(|json| whole_file::put(path, &json, |_| {}));
     match written {
         Err(cause) if whole_file::is_full(&cause) => {
@@ -128,10 +129,10 @@ pub fn write_run_record(
 }
 
 /// Writes `path` whole or not at all.
-pub fn write(_privileged: &Privileged, path: &Path, bytes: &[u8]) -> Result<(), EffectError> {
+pub fn write(_privileged: &Privileged, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     whole_file::put(path, bytes, |_| {}).map_err(|cause| failed("writing", path, cause))
 }
 
-fn failed(operation: &'static str, path: &Path, cause: io::Error) -> EffectError {
-    EffectError::failed(operation, path, cause, HINT)
+fn failed(operation: &'static str, path: &Path, cause: io::Error) -> Failure {
+    Failure::system(operation, path, cause, HINT)
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use nix::sys::stat::Mode;
 
-use super::{EffectError, is_missing};
+use super::is_missing;
+use crate::failure::Failure;
 use crate::fault::Fault;
 use crate::privileges::Privileged;
 use crate::tree::{Directory, Kind, Name};
@@ -19,7 +20,7 @@ const TEMPORARY: &str = ".cac-lsphp-link";
 /// Makes the link, or replaces one that points elsewhere and an empty directory, in one step.
 ///
 /// A directory with files and a mount stay, with a warning; anything else is refused.
-pub fn make(privileged: &Privileged, link: &Path, target: &Path) -> Result<(), EffectError> {
+pub fn make(privileged: &Privileged, link: &Path, target: &Path) -> Result<(), Failure> {
     let made = open_parent(link).and_then(|(parent, name)| place(&parent, &name, target));
     match made {
         Ok(Placed::Done) => Ok(()),
@@ -30,13 +31,13 @@ pub fn make(privileged: &Privileged, link: &Path, target: &Path) -> Result<(), E
         }
         Ok(Placed::Refused) => {
             let cause = "something that is neither a link nor a directory is there";
-            Err(EffectError::refused("linking", link, cause, "remove it"))
+            Err(Failure::refused("linking", link, cause, "remove it"))
         }
         Err(error) if !privileged.is_root() => {
             Fault::new("linking", link, error, format!("only root can do that; {HINT}")).warn();
             Ok(())
         }
-        Err(error) => Err(EffectError::failed("linking", link, error, HINT)),
+        Err(error) => Err(Failure::system("linking", link, error, HINT)),
     }
 }
 

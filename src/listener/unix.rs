@@ -13,7 +13,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connect, socket};
 
-use crate::effects::EffectError;
+use crate::failure::Failure;
 use crate::identity::Uid;
 use crate::plan::SocketPlan;
 use crate::sys;
@@ -25,21 +25,11 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 ///
 /// # Errors
 /// Refused: a directory that others can change, somebody who listens there, or something that is not a socket.
-pub fn open(
-    path: &Path,
-    backlog: u32,
-    plan: &SocketPlan,
-    owner: Option<Uid>,
-) -> Result<OwnedFd, EffectError> {
+pub fn open(path: &Path, backlog: u32, plan: &SocketPlan, owner: Option<Uid>) -> Result<OwnedFd, Failure> {
     judge_directories(path)?;
     remove_stale(path)?;
     bound(path, backlog, plan, owner).map_err(|cause| {
-        EffectError::failed(
-            "listening on",
-            path,
-            cause,
-            "correct CAC_LISTEN, CAC_SOCKET_MODE or CAC_SOCKET_GID",
-        )
+        Failure::system("listening on", path, cause, "correct CAC_LISTEN, CAC_SOCKET_MODE or CAC_SOCKET_GID")
     })
 }
 
@@ -58,13 +48,13 @@ fn unix_socket(flags: SockFlag) -> nix::Result<OwnedFd> {
 }
 
 /// From the root down, so that each is looked at where nobody can have moved it.
-fn judge_directories(path: &Path) -> Result<(), EffectError> {
+fn judge_directories(path: &Path) -> Result<(), Failure> {
     let own = nix::unistd::geteuid().as_raw();
     let mut directories: Vec<&Path> = path.ancestors().skip(1).collect();
     directories.reverse();
     directories.into_iter().try_for_each(|directory| {
         let found = std::fs::symlink_metadata(directory).map_err(|cause| {
-            EffectError::failed("opening", directory, cause, "make it, or correct CAC_LISTEN")
+            Failure::system("opening", directory, cause, "make it, or correct CAC_LISTEN")
         })?;
         let fault = if !found.is_dir() {
             "it is a link or not a directory".to_owned()
@@ -76,16 +66,16 @@ fn judge_directories(path: &Path) -> Result<(), EffectError> {
             return Ok(());
         };
         let hint = "put CAC_LISTEN's socket where only root can write";
-        Err(EffectError::refused("trusting", directory, fault, hint))
+        Err(Failure::refused("trusting", directory, fault, hint))
     })
 }
 
 /// Removes the socket of a site that is gone.
-fn remove_stale(path: &Path) -> Result<(), EffectError> {
+fn remove_stale(path: &Path) -> Result<(), Failure> {
     let refused = |fault: &'static str| {
-        Err(EffectError::refused("replacing", path, fault, "move it away, or correct CAC_LISTEN"))
+        Err(Failure::refused("replacing", path, fault, "move it away, or correct CAC_LISTEN"))
     };
-    let failed = |cause: io::Error| EffectError::failed("replacing", path, cause, "correct CAC_LISTEN");
+    let failed = |cause: io::Error| Failure::system("replacing", path, cause, "correct CAC_LISTEN");
     let owner = match std::fs::symlink_metadata(path) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => return Err(failed(cause)),

@@ -6,7 +6,8 @@ use std::io;
 
 use caps::CapSet;
 
-use super::DropError;
+use super::not_dropped;
+use crate::failure::Failure;
 use crate::sys;
 
 /// A mask of the kernel's has room for so many.
@@ -29,10 +30,10 @@ fn held(is_held: fn(u32) -> io::Result<bool>) -> u64 {
 
 /// Empties effective, permitted and inheritable set. The kernel empties the ambient set with them: nothing
 /// is ambient that is not both permitted and inheritable, see capabilities(7).
-pub(super) fn clear_sets() -> Result<(), DropError> {
+pub(super) fn clear_sets() -> Result<(), Failure> {
     let cleared = caps::clear(None, CapSet::Inheritable).and_then(|()| caps::clear(None, CapSet::Permitted));
     cleared.map_err(|cause| {
-        DropError::new("emptying the capability sets", cause.to_string(), "let seccomp allow capset")
+        not_dropped("emptying the capability sets", cause.to_string(), "let seccomp allow capset")
     })
 }
 

@@ -3,7 +3,8 @@
 use nix::unistd::{self, setgroups, setresgid, setresuid};
 
 use super::proof::{self, Credentials};
-use super::{DropError, Target, capabilities};
+use super::{Target, capabilities, not_dropped};
+use crate::failure::Failure;
 use crate::fault::{Fault, Object};
 use crate::identity::StartedAs;
 
@@ -12,7 +13,7 @@ const NEEDS: &str = "start the container as root with the capabilities SETUID an
 pub(super) fn irrevocably(
     started_as: StartedAs,
     target: Target,
-) -> Result<(Credentials, Vec<Fault>), DropError> {
+) -> Result<(Credentials, Vec<Fault>), Failure> {
     let before = Credentials::read()?;
     let mut warnings = Vec::new();
     empty_bounding_set(&before, target, &mut warnings);
@@ -26,7 +27,7 @@ pub(super) fn irrevocably(
     capabilities::clear_sets()?;
     if target.no_new_privs {
         nix::sys::prctl::set_no_new_privs()
-            .map_err(|cause| DropError::new("prctl(PR_SET_NO_NEW_PRIVS)", cause, "use Linux 3.5 or later"))?;
+            .map_err(|cause| not_dropped("prctl(PR_SET_NO_NEW_PRIVS)", cause, "use Linux 3.5 or later"))?;
     }
     let after = Credentials::read_twice()?;
     proof::check(&before, &after, target)?;
@@ -49,11 +50,11 @@ fn empty_bounding_set(before: &Credentials, target: Target, warnings: &mut Vec<F
 }
 
 /// Groups first: without CAP_SETGID nothing else would tell that root's groups stayed.
-fn change_ids(target: Target) -> Result<(), DropError> {
+fn change_ids(target: Target) -> Result<(), Failure> {
     let (uid, gid) = (unistd::Uid::from(target.uid), unistd::Gid::from(target.gid));
-    setgroups(&[gid]).map_err(|cause| DropError::new(format!("setgroups({gid})"), cause, NEEDS))?;
-    setresgid(gid, gid, gid).map_err(|cause| DropError::new(format!("setresgid({gid})"), cause, NEEDS))?;
-    setresuid(uid, uid, uid).map_err(|cause| DropError::new(format!("setresuid({uid})"), cause, NEEDS))
+    setgroups(&[gid]).map_err(|cause| not_dropped(format!("setgroups({gid})"), cause, NEEDS))?;
+    setresgid(gid, gid, gid).map_err(|cause| not_dropped(format!("setresgid({gid})"), cause, NEEDS))?;
+    setresuid(uid, uid, uid).map_err(|cause| not_dropped(format!("setresuid({uid})"), cause, NEEDS))
 }
 
 /// A start without root cannot change its ids, which the proof looks at; its groups can only be reported.

@@ -18,6 +18,7 @@ use nix::unistd::{Pid, chdir, dup2_stdin, execve};
 use super::SiteUser;
 use crate::address_space::AddressSpace;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::fault::{Fault, Object};
 use crate::listener::Listener;
 use crate::sys;
@@ -46,60 +47,33 @@ pub enum Stdin {
     Listener(Listener),
 }
 
-/// Why nothing was executed.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecError {
-    /// The program itself.
-    #[error("{0}")]
-    Program(Fault),
-    /// What comes before.
-    #[error("{0}")]
-    Preparation(Fault),
+/// execve(2) did not execute `program`.
+pub fn not_executed(program: &Path, cause: Errno, if_missing: &'static str) -> Failure {
+    let hint = match cause {
+        Errno::ENOENT | Errno::ENOTDIR => if_missing,
+        // execve(2): the uid changed when it already had as many processes as RLIMIT_NPROC lets it have.
+        Errno::EAGAIN => {
+            "the site's uid has as many processes as RLIMIT_NPROC allows, those of other containers included; raise ulimit nproc or give the site a uid of its own"
+        }
+        Errno::E2BIG => "pass fewer or shorter arguments and variables",
+        _ => "it must be an executable that the site user may run",
+    };
+    unusable(Fault::new("executing", program, cause, hint))
 }
 
-impl ExecError {
-    /// execve(2) did not execute `program`.
-    pub fn of_program(program: &Path, cause: Errno, if_missing: &'static str) -> Self {
-        let hint = match cause {
-            Errno::ENOENT | Errno::ENOTDIR => if_missing,
-            // execve(2): the uid changed when it already had as many processes as RLIMIT_NPROC lets it have.
-            Errno::EAGAIN => {
-                "the site's uid has as many processes as RLIMIT_NPROC allows, those of other containers included; raise ulimit nproc or give the site a uid of its own"
-            }
-            Errno::E2BIG => "pass fewer or shorter arguments and variables",
-            _ => "it must be an executable that the site user may run",
-        };
-        Self::Program(Fault::new("executing", program, cause, hint))
-    }
-
-    /// A listener or a pipe could not be had for a child.
-    pub fn descriptors(cause: io::Error) -> Self {
-        let hint = "raise the container's ulimit nofile";
-        Self::Preparation(Fault::new("copying descriptors for lsphp", Object::Nothing, cause, hint))
-    }
-
-    pub fn fault(&self) -> &Fault {
-        match self {
-            Self::Program(fault) | Self::Preparation(fault) => fault,
-        }
-    }
-
-    /// The shell's 126 and 127, where it is the program's own fault.
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Preparation(_) => Exit::System,
-            Self::Program(fault) => match fault.cause.errno {
-                Some(Errno::ENOENT | Errno::ENOTDIR) => Exit::NotFound,
-                Some(Errno::EAGAIN) => Exit::System,
-                _ => Exit::NotExecutable,
-            },
-        }
-    }
+/// The shell's 126 and 127, where it is the program's own fault.
+pub fn unusable(fault: Fault) -> Failure {
+    let exit = match fault.cause.errno {
+        Some(Errno::ENOENT | Errno::ENOTDIR) => Exit::NotFound,
+        Some(Errno::EAGAIN) => Exit::System,
+        _ => Exit::NotExecutable,
+    };
+    Failure::new(exit, fault)
 }
 
 impl SiteUser {
     /// Becomes the program, with `directory` as its working directory.
-    pub fn exec(self, directory: &Path, program: &Program) -> ExecError {
+    pub fn exec(self, directory: &Path, program: &Program) -> Failure {
         match prepare(directory, program, self.ignored_signals).and_then(|()| replace_process(program)) {
             Ok(never) => match never {},
             Err(error) => error,
@@ -109,7 +83,7 @@ impl SiteUser {
 
 impl SiteUser {
     /// Gets ready to stay: what a program that is executed once gets for itself, its children get from here.
-    pub fn settle(&self, directory: &Path) -> Result<(), ExecError> {
+    pub fn settle(&self, directory: &Path) -> Result<(), Failure> {
         enter(directory)?;
         step("opening /dev/null as stdin", "the container needs /dev", null_stdin())?;
         step("closing descriptors", "let seccomp allow close_range, or mount /proc", close_descriptors())?;
@@ -122,7 +96,7 @@ impl SiteUser {
     ///
     /// # Errors
     /// The system's, of the fork or of the exec: then there is no child.
-    pub fn spawn(&self, program: &Program, listener: OwnedFd, stderr: OwnedFd) -> Result<Pid, ExecError> {
+    pub fn spawn(&self, program: &Program, listener: OwnedFd, stderr: OwnedFd) -> Result<Pid, Failure> {
         let image = Image::of(program)?;
         let address_space = program.address_space;
         let mut command = Command::new(program.path);
@@ -144,30 +118,30 @@ impl SiteUser {
     }
 }
 
-fn step(operation: &'static str, hint: &'static str, result: io::Result<()>) -> Result<(), ExecError> {
-    result.map_err(|cause| ExecError::Preparation(Fault::new(operation, Object::Nothing, cause, hint)))
+fn step(operation: &'static str, hint: &'static str, result: io::Result<()>) -> Result<(), Failure> {
+    result.map_err(|cause| Failure::system(operation, Object::Nothing, cause, hint))
 }
 
 /// 022: what is made from here on does not depend on the caller's mask.
-pub fn set_umask() -> Result<(), ExecError> {
+pub fn set_umask() -> Result<(), Failure> {
     step("setting the umask", "let seccomp allow umask", sys::set_umask(0o022))
 }
 
 /// The site can close its own home; its start and an operator's command are in `/` then.
-fn enter(directory: &Path) -> Result<(), ExecError> {
-    let fault = |cause, hint| Fault::new("entering", directory, cause, hint);
+fn enter(directory: &Path) -> Result<(), Failure> {
     match chdir(directory) {
         Err(cause @ (Errno::EACCES | Errno::ENOENT | Errno::ENOTDIR)) => {
-            fault(cause, "the program starts in / instead; see who may enter that directory").warn();
+            let hint = "the program starts in / instead; see who may enter that directory";
+            Fault::new("entering", directory, cause, hint).warn();
             step("entering /", "the container needs a root directory", chdir("/").map_err(Into::into))
         }
         entered => entered.map_err(|cause| {
-            ExecError::Preparation(fault(cause, "the site user must be able to enter its home"))
+            Failure::system("entering", directory, cause, "the site user must be able to enter its home")
         }),
     }
 }
 
-fn prepare(directory: &Path, program: &Program, ignored_signals: u64) -> Result<(), ExecError> {
+fn prepare(directory: &Path, program: &Program, ignored_signals: u64) -> Result<(), Failure> {
     enter(directory)?;
     if let Stdin::Null = program.stdin {
         step("opening /dev/null as stdin", "the container needs /dev", null_stdin())?;
@@ -230,7 +204,7 @@ struct Image {
 }
 
 impl Image {
-    fn of(program: &Program) -> Result<Self, ExecError> {
+    fn of(program: &Program) -> Result<Self, Failure> {
         let argv = program.argv.iter().cloned().map(c_string);
         let environment = program.environment.iter().map(|(name, value)| c_string(assignment(name, value)));
         Ok(Self {
@@ -241,23 +215,23 @@ impl Image {
     }
 }
 
-fn replace_process(program: &Program) -> Result<std::convert::Infallible, ExecError> {
+fn replace_process(program: &Program) -> Result<std::convert::Infallible, Failure> {
     let Image { path, argv, environment } = Image::of(program)?;
     execve(&path, &argv, &environment).map_err(|cause| exec_error(program, cause))
 }
 
-fn exec_error(program: &Program, cause: Errno) -> ExecError {
-    ExecError::of_program(program.path, cause, program.if_missing)
+fn exec_error(program: &Program, cause: Errno) -> Failure {
+    not_executed(program.path, cause, program.if_missing)
 }
 
 fn assignment(name: &OsStr, value: &OsStr) -> OsString {
     OsString::from_vec([name.as_bytes(), b"=", value.as_bytes()].concat())
 }
 
-fn c_string(text: OsString) -> Result<CString, ExecError> {
+fn c_string(text: OsString) -> Result<CString, Failure> {
     CString::new(text.into_vec()).map_err(|_| {
         let operation = "passing arguments and environment";
         let cause = "one of them holds a NUL byte";
-        ExecError::Preparation(Fault::new(operation, Object::Nothing, cause, "remove it"))
+        Failure::system(operation, Object::Nothing, cause, "remove it")
     })
 }

@@ -7,7 +7,8 @@ use caps::Capability;
 use nix::sys::prctl;
 use nix::unistd::{getresgid, getresuid};
 
-use super::{DropError, Target, capabilities};
+use super::{Target, capabilities, not_dropped};
+use crate::failure::Failure;
 use crate::fault::Cause;
 use crate::kernel_file;
 use crate::sys::{self, CapabilitySets};
@@ -66,7 +67,7 @@ struct Status {
 }
 
 impl Status {
-    fn read() -> Result<Self, DropError> {
+    fn read() -> Result<Self, Failure> {
         let status = kernel_file::read(Path::new(STATUS))
             .map_err(|cause| unproven(format!("reading {STATUS}"), cause))?;
         let status = String::from_utf8_lossy(&status);
@@ -114,7 +115,7 @@ fn ids(text: &str) -> Option<Ids> {
 
 impl Credentials {
     /// Everything as `/proc/self/status` has it, in one look; what has no line there, as the kernel answers.
-    pub fn read() -> Result<Self, DropError> {
+    pub fn read() -> Result<Self, Failure> {
         let status = Status::read()?;
         Ok(Self {
             uids: status.uids.map_or_else(user_ids, Ok)?,
@@ -141,7 +142,7 @@ impl Credentials {
 
     /// The same, and the kernel asked for each fact a second way: a `/proc` that is not this kernel's proves
     /// nothing. The ambient set is no larger than the permitted one, which is asked for.
-    pub fn read_twice() -> Result<Self, DropError> {
+    pub fn read_twice() -> Result<Self, Failure> {
         let status = Self::read()?;
         let told = Self {
             uids: user_ids()?,
@@ -171,34 +172,34 @@ impl Credentials {
     }
 }
 
-fn user_ids() -> Result<Ids, DropError> {
+fn user_ids() -> Result<Ids, Failure> {
     let ids = getresuid().map_err(|cause| unproven("getresuid", cause))?;
     Ok(Ids { real: ids.real.as_raw(), effective: ids.effective.as_raw(), saved: ids.saved.as_raw() })
 }
 
-fn group_ids() -> Result<Ids, DropError> {
+fn group_ids() -> Result<Ids, Failure> {
     let ids = getresgid().map_err(|cause| unproven("getresgid", cause))?;
     Ok(Ids { real: ids.real.as_raw(), effective: ids.effective.as_raw(), saved: ids.saved.as_raw() })
 }
 
-fn supplementary_groups(expected: usize) -> Result<Vec<u32>, DropError> {
+fn supplementary_groups(expected: usize) -> Result<Vec<u32>, Failure> {
     sys::groups(expected).map_err(|cause| unproven("getgroups", cause))
 }
 
-fn capability_sets() -> Result<CapabilitySets, DropError> {
+fn capability_sets() -> Result<CapabilitySets, Failure> {
     sys::capability_sets().map_err(|cause| unproven("capget", cause))
 }
 
-fn has_no_new_privs() -> Result<bool, DropError> {
+fn has_no_new_privs() -> Result<bool, Failure> {
     prctl::get_no_new_privs().map_err(|cause| unproven("prctl(PR_GET_NO_NEW_PRIVS)", cause))
 }
 
-fn unproven(operation: impl fmt::Display, cause: impl Into<Cause>) -> DropError {
-    DropError::new(operation, cause, "the drop cannot be proven, so nothing is executed")
+fn unproven(operation: impl fmt::Display, cause: impl Into<Cause>) -> Failure {
+    not_dropped(operation, cause, "the drop cannot be proven, so nothing is executed")
 }
 
 /// Holds what was planned against what is; one difference refuses all.
-pub(super) fn check(before: &Credentials, after: &Credentials, target: Target) -> Result<(), DropError> {
+pub(super) fn check(before: &Credentials, after: &Credentials, target: Target) -> Result<(), Failure> {
     let all = |id: u32| Ids { real: id, effective: id, saved: id };
     let caps = after.capabilities;
     let groups_may_stay = !before.was_root() && after.groups == before.groups;
@@ -215,7 +216,7 @@ pub(super) fn check(before: &Credentials, after: &Credentials, target: Target) -
     ];
     match facts.iter().find(|(_, holds)| !holds) {
         None => Ok(()),
-        Some((fact, _)) => Err(DropError::new(
+        Some((fact, _)) => Err(not_dropped(
             format!("reading back the {fact}"),
             format!("they are not as planned: {after:?}"),
             "lsphp is not executed",

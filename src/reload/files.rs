@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::fault;
-use crate::effects::{self, EffectError};
+use crate::effects;
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::paths::{FILE_CACHE_INI, FILE_CACHE_INI_DIRECTORY, NEXT_DIRECTORY, RUN_RECORD, RUNTIME_DIRECTORY};
 use crate::plan::Plan;
 use crate::privileges::Privileged;
 use crate::running::{RunRecord, StatusPlan};
-use crate::start::StartError;
 
 /// Until they are where they belong.
 pub struct Files {
@@ -23,7 +24,7 @@ impl Files {
         plan: &Plan,
         lsphp: &Path,
         record: &RunRecord<StatusPlan>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, Failure> {
         let ini = Path::new(&plan.ini.path);
         let text = plan.ini.render();
         let may_write = nix::unistd::access(RUNTIME_DIRECTORY, nix::unistd::AccessFlags::W_OK).is_ok();
@@ -35,13 +36,13 @@ impl Files {
             } else {
                 let cause = "PHP's settings have changed, and only root may write them";
                 let hint = "run cac-lsphp reload as root in the container";
-                Err(StartError::Refused(vec![fault(cause, hint)]))
+                Err(Failure::new(Exit::Refused, fault(cause, hint)))
             };
         }
         let run = record.with_plan(plan, lsphp);
         let json = run
             .to_json()
-            .map_err(|cause| EffectError::failed("writing", Path::new("run.json"), cause, "report it"))?;
+            .map_err(|cause| Failure::system("writing", Path::new("run.json"), cause, "report it"))?;
         let places = [(ini.to_owned(), text.into_bytes()), (RUN_RECORD.into(), json)];
         effects::make_runtime_directory(privileged, Path::new(NEXT_DIRECTORY), plan.site.uid)?;
         let mut files = Self { waiting: Vec::new() };
@@ -67,10 +68,10 @@ impl Files {
     }
 
     /// Needs no room on the disk.
-    pub fn publish(&self) -> Result<(), EffectError> {
+    pub fn publish(&self) -> Result<(), Failure> {
         for (waiting, place) in &self.waiting {
             std::fs::rename(waiting, place).map_err(|cause| {
-                EffectError::failed("renaming", waiting, cause, "see what happened to /run/cac-lsphp")
+                Failure::system("renaming", waiting, cause, "see what happened to /run/cac-lsphp")
             })?;
         }
         let _ = std::fs::remove_dir(NEXT_DIRECTORY); // empty now; the next reload makes it anew

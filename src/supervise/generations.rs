@@ -13,8 +13,10 @@ use nix::unistd::Pid;
 use super::control::Specification;
 use super::pool::Id;
 use super::processes;
+use crate::failure::Failure;
+use crate::fault::Object;
 use crate::listener::group::{Group, Member};
-use crate::privileges::{ExecError, Program, SiteUser, Stdin};
+use crate::privileges::{Program, SiteUser, Stdin};
 
 /// A queue that has been empty for so long stays empty: whatever shook hands with the old listener when new
 /// connections began to go elsewhere has been queued by then.
@@ -70,7 +72,7 @@ impl<'a> Generations<'a> {
     }
 
     /// Starts lsphp on the generation's listener, with `workers` of them.
-    pub fn start(&mut self, id: Id, with: &Specification, workers: u32) -> Result<(), ExecError> {
+    pub fn start(&mut self, id: Id, with: &Specification, workers: u32) -> Result<(), Failure> {
         let environment = with.sized(workers);
         let Some(generation) = self.all.get_mut(&id) else { return Ok(()) };
         let Some(listener) = &generation.listener else { return Ok(()) };
@@ -82,7 +84,7 @@ impl<'a> Generations<'a> {
     }
 
     /// Starts an lsphp that is to be proven on `listener`, a socket of the prover's.
-    pub fn start_probe(&self, with: &Specification, listener: OwnedFd) -> Result<Pid, ExecError> {
+    pub fn start_probe(&self, with: &Specification, listener: OwnedFd) -> Result<Pid, Failure> {
         spawn(self.site_user, with, &with.proving(), Ok(listener), &self.stderr)
     }
 
@@ -176,7 +178,7 @@ fn spawn(
     environment: &[(OsString, OsString)],
     listener: io::Result<OwnedFd>,
     stderr: &OwnedFd,
-) -> Result<Pid, ExecError> {
+) -> Result<Pid, Failure> {
     let program = Program {
         path: &with.lsphp,
         argv: vec![OsString::from("lsphp")],
@@ -189,6 +191,9 @@ fn spawn(
         if_missing: "set CAC_LSPHP to an lsphp whose interpreter is there too",
     };
     let copies = listener.and_then(|listener| Ok((listener, stderr.try_clone()?)));
-    let (listener, stderr) = copies.map_err(ExecError::descriptors)?;
+    let (listener, stderr) = copies.map_err(|cause| {
+        let hint = "raise the container's ulimit nofile";
+        Failure::system("copying descriptors for lsphp", Object::Nothing, cause, hint)
+    })?;
     site_user.spawn(&program, listener, stderr)
 }
