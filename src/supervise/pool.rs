@@ -12,10 +12,12 @@
 //! *Draining*: new connections go elsewhere; what is in its queue is still served. *Retiring*: its listener
 //! is shut down and its workers leave after their request.
 
+mod generation;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+pub use self::generation::{Generation, Id, Size, State};
 
 /// How long after a generation retired its idle workers have surely left; busy ones are waited for longer.
 const IDLE_LEAVE: Duration = Duration::from_millis(50);
@@ -34,36 +36,6 @@ const DEATH_WINDOW: Duration = Duration::from_secs(60);
 
 /// lsphp has a process manager only with two children and more.
 const MIN_WORKERS: u32 = crate::sizing::MIN_CHILDREN;
-
-/// Numbers generations in the order in which they were opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(pub u32);
-
-/// How large a pool is wanted, and what it may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Size {
-    /// Workers, extra ones included.
-    pub workers: u32,
-    /// Opcode cache and lsphp's parent, once for each generation.
-    pub fixed_mib: u32,
-    /// A worker.
-    pub estimate_mib: u32,
-    /// What all generations together may need.
-    pub budget_mib: u64,
-}
-
-impl Size {
-    /// What so many workers need.
-    pub fn workers_mib(&self, workers: u32) -> u64 {
-        u64::from(workers) * u64::from(self.estimate_mib)
-    }
-
-    /// How many fit into the budget beside what is held; not more than are wanted.
-    fn fitting(&self, held_mib: u64) -> u32 {
-        let room = self.budget_mib.saturating_sub(held_mib + u64::from(self.fixed_mib));
-        u32::try_from(room / u64::from(self.estimate_mib.max(1))).unwrap_or(u32::MAX).min(self.workers)
-    }
-}
 
 /// The time limits that the plan names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,53 +97,6 @@ pub enum Ending {
     Failed(u8),
     /// There is none for the next lsphp, and no lsphp to go on with.
     NoListener,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Since `opened`, not to be spawned before `not_before`; within the grace only with `least` workers.
-    Starting {
-        opened: Duration,
-        not_before: Duration,
-        least: u32,
-    },
-    Serving,
-    Draining,
-    Retiring {
-        since: Duration,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Generation {
-    pub id: Id,
-    pub state: State,
-    pub size: Size,
-    /// What it was spawned with; fewer than wanted where memory was short. 0: not spawned.
-    pub ceiling: u32,
-    /// Workers that are there.
-    pub workers: u32,
-    /// Whether lsphp's parent, which can fork more workers, is there.
-    pub has_parent: bool,
-}
-
-impl Generation {
-    fn opened(id: Id, size: Size, now: Duration, pause: Duration, least: u32) -> Self {
-        let state = State::Starting { opened: now, not_before: now + pause, least };
-        Self { id, state, size, ceiling: 0, workers: 0, has_parent: false }
-    }
-
-    /// What it may come to need: while its parent can fork on demand, every worker that it may have.
-    fn holds_mib(&self) -> u64 {
-        let may_grow = self.has_parent && matches!(self.state, State::Serving | State::Draining);
-        let workers = if may_grow { self.ceiling.max(self.workers) } else { self.workers };
-        let fixed = if self.has_parent || self.workers > 0 { self.size.fixed_mib.into() } else { 0 };
-        fixed + self.size.workers_mib(workers)
-    }
-
-    fn is_gone(&self) -> bool {
-        !self.has_parent && self.workers == 0
-    }
 }
 
 /// Every generation there is, and what is wanted of them.
