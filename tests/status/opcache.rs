@@ -194,7 +194,7 @@ fn where_it_cannot_be_asked_it_says_why() {
     assert_eq!(json["enabled"], Value::Null);
     assert!(json["message"].as_str().unwrap().contains("not done after 1 s"), "{json}");
     // What a start records that was given its listener.
-    site.exec(["sed", "-i", "s/\"handed_over\": null/\"handed_over\": 1/", "/run/cac-lsphp/run.json"]);
+    site.exec(["sed", "-i", "s/\"handed_over\":null/\"handed_over\":1/", "/run/cac-lsphp/run.json"]);
     let json = told(&site, ["reset", "--format", "json"], 1);
     assert!(json["message"].as_str().unwrap().contains("listener was handed over"), "{json}");
     site.exec(["rm", "/run/cac-lsphp/run.json"]);
