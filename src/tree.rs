@@ -60,10 +60,11 @@ impl Directory {
     /// `NotFound` when the first component is missing; `ENOTDIR` or `ELOOP` for what is not a directory
     /// below it.
     pub fn open_or_make(path: &Path, mode: Mode) -> io::Result<Self> {
-        Self::walk(path, |directory, name| directory.child_or_make(name, mode))
+        Self::open_without_links(path)
+            .or_else(|_| Self::walk(path, |directory, name| directory.child_or_make(name, mode)))
     }
 
-    /// Opens the directory `path` in the same way, and makes nothing.
+    /// Opens the directory `path` in the same way, component by component, and makes nothing.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::walk(path, Self::child)
     }
@@ -72,12 +73,9 @@ impl Directory {
         let mut names = path.components().skip(1).map(|component| component.as_os_str().to_string_lossy());
         let top = Path::new("/").join(names.next().unwrap_or_default().as_ref());
         let names = names.map(|name| name.parse()).collect::<Result<Vec<Name>, _>>()?;
-        Self::open_without_links(path).or_else(|_| {
-            let top = Self::open_system(&top).map_err(|cause| {
-                io::Error::new(cause.kind(), format!("opening {}: {cause}", top.display()))
-            })?;
-            names.iter().try_fold(top, |directory, name| step(&directory, name))
-        })
+        let top = Self::open_system(&top)
+            .map_err(|cause| io::Error::new(cause.kind(), format!("opening {}: {cause}", top.display())))?;
+        names.iter().try_fold(top, |directory, name| step(&directory, name))
     }
 
     /// Opens the whole path in one call, where all of it is there. Why it fails otherwise, the walk finds

@@ -126,6 +126,7 @@ impl Sandbox {
             .env("uid", UID.to_string())
             .env("PATH", "/usr/bin:/bin")
             .env("CAC_LISTEN", "127.0.0.1:9000") // nothing to warn of
+            .env("CAC_OPCACHE_FILE_CACHE", "/home/alice/.opcache")
             .env("CAC_LSPHP", self.tools.path().join("probe"))
             .stdin(Stdio::null())
             .output()
