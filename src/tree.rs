@@ -60,22 +60,22 @@ impl Directory {
     /// `NotFound` when the first component is missing; `ENOTDIR` or `ELOOP` for what is not a directory
     /// below it.
     pub fn open_or_make(path: &Path, mode: Mode) -> io::Result<Self> {
-        Self::open_without_links(path)
-            .or_else(|_| Self::walk(path, |directory, name| directory.child_or_make(name, mode)))
+        let (top, names) = components(path)?;
+        Self::open_without_links(path).or_else(|_| {
+            let top = Self::open_top(&top)?;
+            names.iter().try_fold(top, |directory, name| directory.child_or_make(name, mode))
+        })
     }
 
     /// Opens the directory `path` in the same way, component by component, and makes nothing.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Self::walk(path, Self::child)
+        let (top, names) = components(path)?;
+        names.iter().try_fold(Self::open_top(&top)?, |directory, name| directory.child(name))
     }
 
-    fn walk(path: &Path, step: impl Fn(&Self, &Name) -> io::Result<Self>) -> io::Result<Self> {
-        let mut names = path.components().skip(1).map(|component| component.as_os_str().to_string_lossy());
-        let top = Path::new("/").join(names.next().unwrap_or_default().as_ref());
-        let names = names.map(|name| name.parse()).collect::<Result<Vec<Name>, _>>()?;
-        let top = Self::open_system(&top)
-            .map_err(|cause| io::Error::new(cause.kind(), format!("opening {}: {cause}", top.display())))?;
-        names.iter().try_fold(top, |directory, name| step(&directory, name))
+    fn open_top(top: &Path) -> io::Result<Self> {
+        Self::open_system(top)
+            .map_err(|cause| io::Error::new(cause.kind(), format!("opening {}: {cause}", top.display())))
     }
 
     /// Opens the whole path in one call, where all of it is there. Why it fails otherwise, the walk finds
@@ -259,6 +259,13 @@ impl Directory {
         }
         Ok(opened)
     }
+}
+
+/// The system's directory at the top of an absolute path, and the names below it.
+fn components(path: &Path) -> io::Result<(PathBuf, Vec<Name>)> {
+    let mut names = path.components().skip(1).map(|component| component.as_os_str().to_string_lossy());
+    let top = Path::new("/").join(names.next().unwrap_or_default().as_ref());
+    Ok((top, names.map(|name| name.parse()).collect::<Result<_, _>>()?))
 }
 
 /// Creates what an interrupted start may have left: then that is removed first.
