@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::as_text::serde_as_text;
@@ -14,17 +15,14 @@ pub const MOST: usize = 128;
 
 /// An address, or all that start with the same bits. IPv4 addresses that are mapped into IPv6 are IPv4's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    first: IpAddr,
-    prefix: u8,
-}
+pub struct Network(IpNet);
 
 /// The peers that may connect; at least one, at most [`MOST`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Network>")]
 pub struct Clients(Vec<Network>);
 
-/// No network.
+/// What cannot be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an address or a network, or none or more than {MOST} of them")]
 pub struct NotANetwork;
@@ -32,46 +30,22 @@ pub struct NotANetwork;
 impl Network {
     /// 127.0.0.0/8 and ::1.
     pub const LOOPBACK: [Self; 2] = [
-        Self { first: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix: 8 },
-        Self { first: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 },
+        Self(IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8))),
+        Self(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128))),
     ];
 
     /// One address.
     pub fn only(address: IpAddr) -> Self {
-        let first = address.to_canonical();
-        Self { first, prefix: width(first) }
+        Self(address.to_canonical().into())
     }
 
     pub fn first(self) -> IpAddr {
-        self.first
+        self.0.network()
     }
 
     pub fn last(self) -> IpAddr {
-        match self.first {
-            IpAddr::V4(first) => Ipv4Addr::from(first.to_bits() | free_v4(self.prefix)).into(),
-            IpAddr::V6(first) => Ipv6Addr::from(first.to_bits() | free_v6(self.prefix)).into(),
-        }
+        self.0.broadcast()
     }
-
-    fn free_bits_are_clear(self) -> bool {
-        match self.first {
-            IpAddr::V4(first) => first.to_bits() & free_v4(self.prefix) == 0,
-            IpAddr::V6(first) => first.to_bits() & free_v6(self.prefix) == 0,
-        }
-    }
-}
-
-/// The bits behind the prefix.
-fn free_v4(prefix: u8) -> u32 {
-    u32::MAX.checked_shr(prefix.into()).unwrap_or(0)
-}
-
-fn free_v6(prefix: u8) -> u128 {
-    u128::MAX.checked_shr(prefix.into()).unwrap_or(0)
-}
-
-fn width(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
 }
 
 impl FromStr for Network {
@@ -79,25 +53,21 @@ impl FromStr for Network {
 
     /// Bits behind the prefix are a mistake: whoever writes 10.0.0.5/8 did not mean all of 10.0.0.0/8.
     fn from_str(text: &str) -> Result<Self, NotANetwork> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let written: IpAddr = address.parse().map_err(|_| NotANetwork)?;
-        let first = written.to_canonical();
-        let Some(prefix) = prefix else { return Ok(Self::only(first)) };
-        if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NotANetwork);
+        if !text.contains('/') {
+            return text.parse().map(Self::only).map_err(|_| NotANetwork);
         }
-        let prefix: u8 = prefix.parse().map_err(|_| NotANetwork)?;
-        // ::ffff:10.0.0.0/104 is 10.0.0.0/8.
-        let mapping = width(written) - width(first);
-        let network = Self { first, prefix: prefix.checked_sub(mapping).ok_or(NotANetwork)? };
-        if network.prefix <= width(first) && network.free_bits_are_clear() {
-            Ok(network)
-        } else {
-            Err(NotANetwork)
+        let network = text.parse().ok().and_then(canonical).ok_or(NotANetwork)?;
+        if network == network.trunc() { Ok(Self(network)) } else { Err(NotANetwork) }
+    }
+}
+
+/// ::ffff:10.0.0.0/104 is 10.0.0.0/8.
+fn canonical(network: IpNet) -> Option<IpNet> {
+    match network.addr().to_canonical() {
+        IpAddr::V4(mapped) if network.addr().is_ipv6() => {
+            Ipv4Net::new(mapped, network.prefix_len().checked_sub(96)?).ok().map(IpNet::V4)
         }
+        _ => Some(network),
     }
 }
 
@@ -105,8 +75,8 @@ serde_as_text!(Network);
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.first.fmt(f)?;
-        if self.prefix < width(self.first) { write!(f, "/{}", self.prefix) } else { Ok(()) }
+        let is_one = self.0.prefix_len() == self.0.max_prefix_len();
+        if is_one { self.0.addr().fmt(f) } else { self.0.fmt(f) }
     }
 }
 
