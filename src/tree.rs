@@ -22,6 +22,7 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag};
 use nix::unistd::{self, Gid, Uid, UnlinkatFlags};
 
 pub use self::name::Name;
+use self::name::components;
 
 /// An open directory. The descriptor decides what is acted on; the path is for messages.
 #[derive(Debug)]
@@ -259,13 +260,6 @@ impl Directory {
         }
         Ok(opened)
     }
-}
-
-/// The system's directory at the top of an absolute path, and the names below it.
-fn components(path: &Path) -> io::Result<(PathBuf, Vec<Name>)> {
-    let mut names = path.components().skip(1).map(|component| component.as_os_str().to_string_lossy());
-    let top = Path::new("/").join(names.next().unwrap_or_default().as_ref());
-    Ok((top, names.map(|name| name.parse()).collect::<Result<_, _>>()?))
 }
 
 /// Creates what an interrupted start may have left: then that is removed first.

@@ -265,7 +265,7 @@ impl fmt::Display for RootEffect {
             }
             Self::LinkSite { link, target } => write!(f, "link {} to {}", link.display(), target.display()),
             Self::PrepareFileCache { path, ini, uid, gid } => {
-                writeln!(f, "make {}; give it to {uid}:{gid} if it is root's and empty", path.display())?;
+                writeln!(f, "make {}; chown it to {uid}:{gid}, if it is root's and empty", path.display())?;
                 write!(f, "name it to PHP in {} if only the site may write there", ini.display())
             }
         }

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// One component of a path: not empty, not `.` or `..`, without `/` and NUL.
@@ -24,6 +25,13 @@ impl FromStr for Name {
         }
         CString::new(text).map(Self).map_err(|_| NotAName(text.to_owned()))
     }
+}
+
+/// The system's directory at the top of an absolute path, and the names below it.
+pub(super) fn components(path: &Path) -> io::Result<(PathBuf, Vec<Name>)> {
+    let mut names = path.components().skip(1).map(|component| component.as_os_str().to_string_lossy());
+    let top = Path::new("/").join(names.next().unwrap_or_default().as_ref());
+    Ok((top, names.map(|name| name.parse()).collect::<Result<_, _>>()?))
 }
 
 impl fmt::Display for Name {
