@@ -22,6 +22,7 @@ pub(crate) use files::keyed_number;
 use hierarchy::Hierarchies;
 
 use crate::fault::Fault;
+use crate::root::Root;
 
 /// What the kernel allows this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -62,6 +63,11 @@ pub struct PidsLimit {
 
 /// Finds the limits of this process, reading the kernel's files below `root` (`/` in production).
 pub fn detect(root: &Path) -> Limits {
+    detect_in(&Root::own(root))
+}
+
+/// Finds those of the process that `proc/self` is in `root`.
+pub(crate) fn detect_in(root: &Root) -> Limits {
     let mut files = KernelFiles::below(root);
     let hierarchies = Hierarchies::resolve(&mut files);
     let mem_total = memory::total(&mut files);

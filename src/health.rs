@@ -21,6 +21,7 @@ use crate::address::Address;
 use crate::lsapi::Deadline;
 use crate::paths::RUN_RECORD;
 use crate::running::listener::{self, Holder};
+use crate::running::place::Place;
 use crate::running::process::comm_of as process_name;
 use crate::running::socket::Queue;
 use crate::running::{ListenerRecord, RunRecord, events, lineage};
@@ -47,10 +48,11 @@ pub(crate) fn check(root: &Path, probes: Probes, deadline: Deadline) -> Report {
 }
 
 fn look(root: &Path, probes: Probes, deadline: Deadline, found: &mut Findings) -> Result<(), Reason> {
-    let proc = &root.join("proc");
     let run: &RunRecord = &read_record(root)?;
     found.events = events::read(root, &run.events);
-    let comm = process::judge(proc, run, run.plan.supervision.is_some())?;
+    let place = &process::place(root, run)?;
+    let proc = &place.proc;
+    let comm = process::judge(place, run, run.plan.supervision.is_some())?;
     let supervisor = name::parse(&comm);
     found.doing = supervisor.map(|(doing, _)| doing);
     let limit = supervisor.map_or(run.plan.front_end.max_conns, |(_, limit)| limit);
@@ -73,7 +75,7 @@ fn look(root: &Path, probes: Probes, deadline: Deadline, found: &mut Findings) -
         }
         return Ok(());
     }
-    found.queue = queue(proc, &run.listener)?;
+    found.queue = queue(place, &run.listener)?;
     found.allowed_clients.clone_from(&run.plan.listener.allowed_clients);
     if probes.connect {
         found.connect = Some(probe::connect(listen, deadline)?);
@@ -113,9 +115,9 @@ fn holds(proc: &Path, pid: u32, inode: u64, listen: &Address) -> Result<(), Reas
 ///
 /// # Errors
 /// Nobody listens, somebody else does, or that cannot be told.
-pub(crate) fn queue(proc: &Path, wanted: &ListenerRecord) -> Result<Option<Queue>, Reason> {
+pub(crate) fn queue(place: &Place, wanted: &ListenerRecord) -> Result<Option<Queue>, Reason> {
     let listen = wanted.address.clone();
-    match listener::find(proc, wanted) {
+    match listener::find(place, wanted) {
         Ok(Holder::Site(queue)) => Ok(queue),
         Ok(Holder::Other { uid }) => Err(Reason::ListeningAsOther { listen, uid, wanted: wanted.uid }),
         Ok(Holder::Nobody) => Err(Reason::NotListening { listen }),

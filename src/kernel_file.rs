@@ -17,7 +17,11 @@ const USUAL_TABLE: u64 = 16 << 10;
 /// Reads all of `path`, which the kernel makes up in one go, as it does all files of a cgroup and most of
 /// a process (`single_open` of its seq_file.c): a read that leaves room was the last.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = open(path)?;
+    read_from(open(path)?)
+}
+
+/// The same of a file that is open.
+pub fn read_from(mut file: File) -> io::Result<Vec<u8>> {
     let mut content = vec![0; USUAL_SIZE];
     let mut length = 0;
     while let Some(room) = content.get_mut(length..) {
@@ -38,18 +42,28 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Reads all of `path`, a table that the kernel makes up line by line, such as mountinfo: a read ends
 /// before the line that its page has no room for, and only one of nothing is the last.
 pub fn read_table(path: &Path) -> io::Result<Vec<u8>> {
-    read_start(path, MAX_SIZE)
+    read_table_from(open(path)?)
+}
+
+/// The same of a file that is open.
+pub fn read_table_from(file: File) -> io::Result<Vec<u8>> {
+    read_start_from(file, MAX_SIZE)
 }
 
 /// Reads the first `most` bytes of such a table, or of any file that somebody else may have written.
 pub fn read_start(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_start_from(open(path)?, most)
+}
+
+/// The same of a file that is open.
+pub fn read_start_from(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::with_capacity(usize::try_from(most.min(USUAL_TABLE)).unwrap_or_default());
-    open(path)?.take(most).read_to_end(&mut content)?;
+    file.take(most).read_to_end(&mut content)?;
     Ok(content)
 }
 
 /// A fifo in its place is not waited for, and a link not followed.
-fn open(path: &Path) -> io::Result<File> {
+pub fn open(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW;
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }

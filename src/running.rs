@@ -1,7 +1,7 @@
 //! A site that runs: what its start recorded, and what the kernel says of it now.
 //!
-//! Facts only; [`crate::health`] is who judges them. The readers are told where to look (a root, its
-//! `/proc`, a pid there), so that they serve in the site's container and on the host alike, and they take
+//! Facts only; [`crate::health`] is who judges them. The readers are told where to look (a [`place`], or its
+//! `/proc` and a pid there), so that they serve in the site's container and on the host alike, and they take
 //! what they read as what it may be: written by the site.
 //!
 //! - [`record`]: `run.json`, the [`RunRecord`]
@@ -11,6 +11,7 @@
 //!   [`proc_net`]'s tables, as [`socket`]s
 //! - [`lineage`]: which of the site's processes are lsphp's and which workers; [`worker`]: what one does, from
 //!   its [`title`] and the [`connections`], and its [`process_memory`]
+//! - [`place`]: where all that is looked at from
 //! - [`file_cache`]: the compiled code that opcache keeps
 //! - [`cgroup_memory`]: what the site uses; [`events`]: OOM kills and refused forks
 
@@ -21,6 +22,7 @@ pub(crate) mod file_cache;
 pub(crate) mod lineage;
 pub(crate) mod listener;
 mod netlink;
+pub(crate) mod place;
 mod proc_net;
 pub(crate) mod process;
 pub(crate) mod process_memory;

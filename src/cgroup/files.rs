@@ -7,25 +7,25 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::fault::{Cause, Fault};
-use crate::kernel_file;
+use crate::root::Root;
 
 /// What happens to a file that is wrong.
 pub(super) const NOT_USED: &str = "it is not used";
 
 /// The kernel's files below one root, and what was wrong with them.
 pub(super) struct KernelFiles<'a> {
-    root: &'a Path,
+    root: &'a Root,
     warnings: Vec<Fault>,
 }
 
 impl<'a> KernelFiles<'a> {
-    pub(super) fn below(root: &'a Path) -> Self {
+    pub(super) fn below(root: &'a Root) -> Self {
         Self { root, warnings: Vec::new() }
     }
 
     /// Reads `path`, which is relative to the root.
     pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        kernel_file::read(&self.root.join(path))
+        self.root.read(path)
     }
 
     /// Reads `path`, or warns that it cannot be read.
@@ -33,9 +33,9 @@ impl<'a> KernelFiles<'a> {
         self.some_or_warn(path, self.read(path))
     }
 
-    /// Reads the table `path`, as [`kernel_file::read_table`] does, or warns that it cannot be read.
+    /// Reads the table `path`, as [`Root::read_table`] does, or warns that it cannot be read.
     pub(super) fn read_table_or_warn(&mut self, path: &Path) -> Option<Vec<u8>> {
-        self.some_or_warn(path, kernel_file::read_table(&self.root.join(path)))
+        self.some_or_warn(path, self.root.read_table(path))
     }
 
     fn some_or_warn(&mut self, path: &Path, content: io::Result<Vec<u8>>) -> Option<Vec<u8>> {
@@ -64,7 +64,7 @@ impl<'a> KernelFiles<'a> {
     pub(super) fn read_limit_beside(&mut self, directory: &Path, name: &str, twin: &str) -> Option<u64> {
         let path = directory.join(name);
         self.read_limit(&path).unwrap_or_else(|Absent| {
-            if self.root.join(directory).join(twin).exists() {
+            if self.root.exists(&directory.join(twin)) {
                 self.warn(&path, Errno::ENOENT, NOT_USED);
             }
             None
@@ -72,7 +72,7 @@ impl<'a> KernelFiles<'a> {
     }
 
     pub(super) fn is_directory(&self, path: &Path) -> bool {
-        self.root.join(path).is_dir()
+        self.root.is_directory(path)
     }
 
     /// Keeps what was wrong with `path` for the plan, once.

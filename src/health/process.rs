@@ -4,25 +4,29 @@ use std::path::Path;
 
 use super::Reason;
 use crate::running::RunRecord;
+use crate::running::place::Place;
 use crate::running::process::{self, Found, OUR_COMM, ProcessStat};
 use crate::supervise::name;
 
-/// Judges the recorded process by what `proc` says; its name is the answer when nothing is wrong.
+/// Judges the recorded process by what `/proc` says; its name is the answer when nothing is wrong.
 ///
 /// A supervisor's name says what it is doing, see [`crate::supervise::name`].
-pub fn judge<P>(proc: &Path, run: &RunRecord<P>, is_supervised: bool) -> Result<Vec<u8>, Reason> {
-    same_namespace(proc, run)?;
-    let pid = run.pid;
-    match process::find(proc, pid) {
-        Ok(Found::Process(stat)) => judge_process(stat, run, is_supervised),
+pub fn judge<P>(place: &Place, run: &RunRecord<P>, is_supervised: bool) -> Result<Vec<u8>, Reason> {
+    let pid = place.pid;
+    match process::find(&place.proc, pid) {
+        Ok(Found::Process(stat)) => judge_process(pid, stat, run, is_supervised),
         Ok(Found::Hidden) => Err(Reason::Hidden { pid }),
         Ok(Found::Gone) => Err(Reason::Exited { pid }),
         Err(error) => Err(Reason::Unreadable { file: format!("/proc/{pid}/stat"), cause: error.to_string() }),
     }
 }
 
-fn judge_process<P>(stat: ProcessStat, run: &RunRecord<P>, is_supervised: bool) -> Result<Vec<u8>, Reason> {
-    let pid = run.pid;
+fn judge_process<P>(
+    pid: u32,
+    stat: ProcessStat,
+    run: &RunRecord<P>,
+    is_supervised: bool,
+) -> Result<Vec<u8>, Reason> {
     if stat.comm == OUR_COMM {
         // With another start time it is the next start, which has not replaced the record yet.
         return Err(Reason::Starting { pid });
@@ -52,7 +56,15 @@ pub fn judge_supervised(proc: &Path, pid: u32) -> Result<(), Reason> {
     }
 }
 
-/// A pid means nothing in another namespace.
+/// The place in this container, below `root`, where the recorded process is to be found.
+///
+/// # Errors
+/// Its pid counts in another namespace, and means nothing here.
+pub fn place<P>(root: &Path, run: &RunRecord<P>) -> Result<Place, Reason> {
+    same_namespace(&root.join("proc"), run)?;
+    Ok(Place::inside(root, run.pid))
+}
+
 fn same_namespace<P>(proc: &Path, run: &RunRecord<P>) -> Result<(), Reason> {
     let own = std::fs::read_link(proc.join("self/ns/pid"))
         .map_err(|error| Reason::Unreadable { file: "/proc/self/ns/pid".into(), cause: error.to_string() })?;
@@ -78,15 +90,15 @@ mod tests {
 
     /// A `/proc` in which the process is as given; `None`: it is not there.
     fn judged(namespace: &str, stat: Option<&str>) -> Result<Vec<u8>, Reason> {
-        let proc = tempfile::tempdir().unwrap();
-        fs::create_dir_all(proc.path().join("self/ns")).unwrap();
-        symlink(namespace, proc.path().join("self/ns/pid")).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("proc/self/ns")).unwrap();
+        symlink(namespace, root.path().join("proc/self/ns/pid")).unwrap();
         if let Some(stat) = stat {
-            let directory = proc.path().join(PID.to_string());
+            let directory = root.path().join(format!("proc/{PID}"));
             fs::create_dir(&directory).unwrap();
             fs::write(directory.join("stat"), stat).unwrap();
         }
-        judge(proc.path(), &run(), false)
+        judge(&place(root.path(), &run())?, &run(), false)
     }
 
     fn stat(comm: &str, state: char, start_ticks: u64) -> String {
@@ -124,6 +136,6 @@ mod tests {
     #[test]
     fn without_proc_nothing_is_known() {
         let nowhere = Path::new("/nonexistent");
-        assert!(matches!(judge(nowhere, &run(), false), Err(Reason::Unreadable { .. })));
+        assert!(matches!(place(nowhere, &run()), Err(Reason::Unreadable { .. })));
     }
 }

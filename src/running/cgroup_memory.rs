@@ -1,9 +1,7 @@
 //! How much of its memory a site uses, from its own cgroup.
 
-use std::path::Path;
-
 use crate::cgroup::{EventFiles, keyed_number};
-use crate::kernel_file;
+use crate::root::Root;
 
 /// In bytes; `None`: the kernel does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,14 +31,14 @@ const V1: Names = Names {
 const V2: Names = Names { used: "memory.current", peak: "memory.peak", anonymous: "anon", shared: "shmem" };
 
 /// Reads the cgroup whose OOM kills `files` counts, below `root`.
-pub fn read(root: &Path, files: &EventFiles) -> CgroupMemory {
+pub fn read(root: &Root, files: &EventFiles) -> CgroupMemory {
     let Some((directory, name)) =
         files.oom_kills.as_deref().and_then(|file| Some((file.parent()?, file.file_name()?)))
     else {
         return CgroupMemory::default();
     };
     let names = if name == "memory.events" { V2 } else { V1 };
-    let content = |name: &str| kernel_file::read(&root.join(directory).join(name)).ok();
+    let content = |name: &str| root.read(&directory.join(name)).ok();
     let number = |name: &str| std::str::from_utf8(content(name)?.trim_ascii()).ok()?.parse().ok();
     let stat = content("memory.stat");
     // The kernel before Linux 3.16 has no line for shared memory.
@@ -70,14 +68,15 @@ mod tests {
         write("m/memory.stat", "cache 500\nrss 1\ntotal_rss 300\ntotal_shmem 64\n");
         write("u/memory.current", "800\n");
         write("u/memory.stat", "anon 200\nfile 7\nshmem 32\n");
-        let of =
-            |file: &str| read(root.path(), &EventFiles { oom_kills: Some(file.into()), forks_refused: None });
+        let of = |file: &str| {
+            read(&Root::own(root.path()), &EventFiles { oom_kills: Some(file.into()), forks_refused: None })
+        };
         assert_eq!(
             of("m/memory.oom_control"),
             CgroupMemory { used: Some(900), held: Some(364), peak: Some(1000) }
         );
         assert_eq!(of("u/memory.events"), CgroupMemory { used: Some(800), held: Some(232), peak: None });
         assert_eq!(of("nowhere/memory.events"), CgroupMemory::default());
-        assert_eq!(read(root.path(), &EventFiles::default()), CgroupMemory::default());
+        assert_eq!(read(&Root::own(root.path()), &EventFiles::default()), CgroupMemory::default());
     }
 }

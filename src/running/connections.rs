@@ -2,12 +2,14 @@
 //!
 //! The descriptors are read here, not by the procfs crate, which reads all of them: a site may have any number.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::listener::families;
+use super::place::Place;
 use super::socket::Connection;
 use super::{netlink, proc_net};
 use crate::address::Address;
@@ -19,48 +21,70 @@ const MOST_CONNECTIONS: usize = 10_000;
 /// script can open anything.
 const MOST_DESCRIPTORS: usize = 128;
 
-/// The sockets that are connected to one address.
+/// The sockets that are connected to one address. They are looked for when a worker has one that may be: to find them
+/// the kernel looks through all connections of the machine.
 #[derive(Debug, Default)]
-pub struct Connections {
-    inodes: BTreeSet<u64>,
+pub struct Connections<'a> {
+    /// `None`: there are none.
+    of: Option<(&'a Place, &'a Address)>,
+    /// Sockets that every worker has from its parent, such as the listener.
+    inherited: BTreeSet<u64>,
+    inodes: OnceCell<BTreeSet<u64>>,
 }
 
-impl Connections {
-    /// Finds those to `listen` in this network namespace.
-    ///
-    /// # Errors
-    /// Neither netlink nor the tables in `proc` can be read.
-    pub fn find(proc: &Path, listen: &Address) -> io::Result<Self> {
-        let mut found = Self::default();
-        for family in families(listen) {
-            let mut see = |connection| found.see(&connection, listen);
-            // Netlink is not everywhere: old kernels, seccomp, gVisor.
-            netlink::connections(family, &mut see)
-                .or_else(|_| proc_net::connections(proc, family, &mut see))?;
-        }
-        Ok(found)
+impl<'a> Connections<'a> {
+    /// Those to `listen` in the site's network namespace, where `parents` fork the workers. Where neither netlink
+    /// nor the tables in `/proc` can be read, none are known.
+    pub fn of(place: &'a Place, listen: &'a Address, parents: &[u32]) -> Self {
+        let process = |pid: &u32| place.proc.join(pid.to_string());
+        let inherited = parents.iter().flat_map(|pid| sockets(&process(pid))).collect();
+        Self { of: Some((place, listen)), inherited, inodes: OnceCell::new() }
     }
 
-    fn see(&mut self, connection: &Connection, listen: &Address) -> ControlFlow<()> {
-        let is_ours = match (&connection.local, listen) {
-            (Address::Inet(local), Address::Inet(listen)) => local.port() == listen.port(),
-            (local, listen) => local == listen,
-        };
-        // What nobody has accepted yet has no inode.
-        if is_ours && connection.inode > 0 {
-            self.inodes.insert(connection.inode);
-        }
-        if self.inodes.len() < MOST_CONNECTIONS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    }
-
-    /// Whether the process with the directory `process` in `/proc` has one of them open.
-    pub fn are_held_by(&self, process: &Path) -> bool {
-        let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else { return false };
-        descriptors.take(MOST_DESCRIPTORS).flatten().any(|descriptor| {
-            let target = std::fs::read_link(descriptor.path()).unwrap_or_default();
-            socket_inode(&target).is_some_and(|inode| self.inodes.contains(&inode))
+    fn inodes(&self) -> &BTreeSet<u64> {
+        self.inodes.get_or_init(|| {
+            let Some((place, listen)) = self.of else { return BTreeSet::new() };
+            find(place, listen).unwrap_or_default()
         })
     }
+
+    /// Whether the process that has the directory `process` in `/proc` holds one of them.
+    pub fn are_held_by(&self, process: &Path) -> bool {
+        let mut own = sockets(process).into_iter().filter(|inode| !self.inherited.contains(inode));
+        own.any(|inode| self.inodes().contains(&inode))
+    }
+}
+
+fn sockets(process: &Path) -> Vec<u64> {
+    let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else { return Vec::new() };
+    let targets =
+        descriptors.take(MOST_DESCRIPTORS).flatten().map(|descriptor| std::fs::read_link(descriptor.path()));
+    targets.filter_map(|target| socket_inode(&target.ok()?)).collect()
+}
+
+fn find(place: &Place, listen: &Address) -> io::Result<BTreeSet<u64>> {
+    let mut inodes = BTreeSet::new();
+    for family in families(listen) {
+        let mut see = |connection| see(&mut inodes, &connection, listen);
+        // Netlink is not everywhere: old kernels, seccomp, gVisor.
+        let is_told = place.has_netlink() && netlink::connections(family, &mut see).is_ok();
+        if !is_told {
+            proc_net::connections(&place.tables(), family, &mut see)?;
+        }
+    }
+    Ok(inodes)
+}
+
+fn see(inodes: &mut BTreeSet<u64>, connection: &Connection, listen: &Address) -> ControlFlow<()> {
+    let is_ours = match (&connection.local, listen) {
+        (Address::Inet(local), Address::Inet(listen)) => local.port() == listen.port(),
+        (local, listen) => local == listen,
+    };
+    // What nobody has accepted yet has no inode.
+    if is_ours && connection.inode > 0 {
+        inodes.insert(connection.inode);
+    }
+    if inodes.len() < MOST_CONNECTIONS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 /// `socket:[4711]`
@@ -75,10 +99,9 @@ mod tests {
 
     use super::*;
 
-    const PROC: &str = "/proc";
-
     fn held(listen: &Address) -> bool {
-        Connections::find(Path::new(PROC), listen).unwrap().are_held_by(Path::new("/proc/self"))
+        let place = Place::inside(Path::new("/"), std::process::id());
+        Connections::of(&place, listen, &[]).are_held_by(Path::new("/proc/self"))
     }
 
     #[test]
@@ -117,13 +140,12 @@ mod tests {
         let _clients: Vec<_> =
             (0..3).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
         let _accepted: Vec<_> = (0..2).map(|_| listener.accept().unwrap()).collect();
-        let mut from_proc = Connections::default();
-        for family in families(&listen) {
-            let mut see = |connection| from_proc.see(&connection, &listen);
-            proc_net::connections(Path::new(PROC), family, &mut see).unwrap();
-        }
-        assert_eq!(from_proc.inodes.len(), 2);
-        assert_eq!(Connections::find(Path::new(PROC), &listen).unwrap().inodes, from_proc.inodes);
+        let own = std::process::id();
+        let (inside, outside) =
+            (Place::inside(Path::new("/"), own), Place::outside(Path::new("/proc"), own).unwrap());
+        let from_tables = find(&outside, &listen).unwrap();
+        assert_eq!(from_tables.len(), 2);
+        assert_eq!(find(&inside, &listen).unwrap(), from_tables);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cgroup::{EventFiles, keyed_number};
-use crate::kernel_file;
+use crate::root::Root;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Events {
@@ -17,8 +17,13 @@ pub struct Events {
 
 /// Reads `files` below `root`.
 pub fn read(root: &Path, files: &EventFiles) -> Events {
+    read_in(&Root::own(root), files)
+}
+
+/// The same below another root.
+pub(crate) fn read_in(root: &Root, files: &EventFiles) -> Events {
     let count = |file: &Option<PathBuf>, key| {
-        let content = kernel_file::read(&root.join(file.as_deref()?)).ok()?;
+        let content = root.read(file.as_deref()?).ok()?;
         keyed_number(&content, key)
     };
     Events {

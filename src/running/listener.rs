@@ -3,13 +3,13 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
+use super::place::Place;
 use super::record::ListenerRecord;
 use super::socket::{Family, Listener, Queue};
 use super::{netlink, proc_net};
 use crate::address::Address;
+use crate::root::Root;
 
 /// Who listens where the site should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,16 +22,19 @@ pub enum Holder {
     Nobody,
 }
 
-/// Looks for the listener `wanted` in this network namespace.
+/// Looks for the listener `wanted` in the site's network namespace.
 ///
 /// # Errors
-/// Neither netlink nor the tables in `proc` can be read.
-pub fn find(proc: &Path, wanted: &ListenerRecord) -> io::Result<Holder> {
-    let mut search = Search { wanted, holder: Holder::Nobody };
+/// Neither netlink nor the tables in `/proc` can be read.
+pub fn find(place: &Place, wanted: &ListenerRecord) -> io::Result<Holder> {
+    let mut search = Search { wanted, root: &place.root, holder: Holder::Nobody };
     for family in families(&wanted.address) {
+        let mut see = |listener| search.see(&listener);
         // Netlink is not everywhere: old kernels, seccomp, gVisor.
-        netlink::listeners(family, &mut |listener| search.see(&listener))
-            .or_else(|_| proc_net::listeners(proc, family, &mut |listener| search.see(&listener)))?;
+        let is_told = place.has_netlink() && netlink::listeners(family, &mut see).is_ok();
+        if !is_told {
+            proc_net::listeners(&place.tables(), family, &mut see)?;
+        }
         if matches!(search.holder, Holder::Site(_)) {
             break;
         }
@@ -56,6 +59,7 @@ pub(super) fn families(listen: &Address) -> Vec<Family> {
 
 struct Search<'a> {
     wanted: &'a ListenerRecord,
+    root: &'a Root,
     /// Of those that were seen.
     holder: Holder,
 }
@@ -66,7 +70,7 @@ impl Search<'_> {
         if !is_same && !overlaps(&listener.address, &self.wanted.address) {
             return ControlFlow::Continue(());
         }
-        match owner(listener) {
+        match owner(listener, self.root) {
             Some(uid) if uid == self.wanted.uid && is_same && self.serves(listener) => {
                 self.holder = Holder::Site(self.queue(listener));
                 return ControlFlow::Break(());
@@ -93,11 +97,11 @@ impl Search<'_> {
 
 /// Who listens; nobody, if that is a unix socket without a file to connect to. The file belongs to
 /// who made it, should the kernel not tell more.
-fn owner(listener: &Listener) -> Option<u32> {
+fn owner(listener: &Listener, root: &Root) -> Option<u32> {
     match &listener.address {
         Address::Unix(path) => {
-            let file = std::fs::symlink_metadata(path).ok()?;
-            Some(listener.uid.unwrap_or(file.uid()))
+            let owner = root.owner(path)?;
+            Some(listener.uid.unwrap_or(owner))
         }
         Address::Inet(_) => listener.uid,
     }
@@ -123,6 +127,8 @@ fn overlaps(one: &Address, other: &Address) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     const SITE: u32 = 61045;
@@ -134,8 +140,8 @@ mod tests {
 
     /// Who holds `listen` among `listeners`.
     fn seen(listen: &str, listeners: &[(&str, u32)]) -> Holder {
-        let wanted = wanted(listen);
-        let mut search = Search { wanted: &wanted, holder: Holder::Nobody };
+        let (wanted, root) = (wanted(listen), Root::own(Path::new("/")));
+        let mut search = Search { wanted: &wanted, root: &root, holder: Holder::Nobody };
         for (address, uid) in listeners {
             let address = address.parse().unwrap();
             let (waiting, backlog, inode) = (Some(3), Some(511), Some(8));
@@ -189,8 +195,9 @@ mod tests {
     /// However short the serving one's queue is.
     #[test]
     fn of_a_group_the_serving_listener_is_found() {
-        let wanted = ListenerRecord { backlog: 1, ..wanted("0.0.0.0:9000") };
-        let mut search = Search { wanted: &wanted, holder: Holder::Nobody };
+        let (root, wanted) =
+            (Root::own(Path::new("/")), ListenerRecord { backlog: 1, ..wanted("0.0.0.0:9000") });
+        let mut search = Search { wanted: &wanted, root: &root, holder: Holder::Nobody };
         for (inode, backlog, waiting) in [(7, 1, 2), (8, 0, 0), (9, 1, 1)] {
             let (address, uid) = (wanted.address.clone(), Some(SITE));
             let (waiting, backlog, inode) = (Some(waiting), Some(backlog), Some(inode));
@@ -202,8 +209,8 @@ mod tests {
 
     #[test]
     fn a_table_without_the_backlog_has_it_from_the_record() {
-        let wanted = wanted("0.0.0.0:9000");
-        let mut search = Search { wanted: &wanted, holder: Holder::Nobody };
+        let (wanted, root) = (wanted("0.0.0.0:9000"), Root::own(Path::new("/")));
+        let mut search = Search { wanted: &wanted, root: &root, holder: Holder::Nobody };
         let (address, uid) = (wanted.address.clone(), Some(SITE));
         let mut listener = Listener { address, uid, waiting: Some(3), backlog: None, inode: None };
         let _ = search.see(&listener);

@@ -1,5 +1,5 @@
-//! `/proc/net/tcp`, `tcp6` and `unix`, line by line: they have a line for every connection. They do not
-//! show how many may wait.
+//! `/proc/net/tcp`, `tcp6` and `unix`, line by line: they have a line for every connection, behind those of the
+//! listeners. They do not show how many may wait.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -20,15 +20,33 @@ const ACCEPTS: u32 = 1 << 16;
 /// SS_CONNECTED.
 const UNIX_CONNECTED: &[u8] = b"03";
 
+/// Bytes of a line of `/proc/net/tcp`.
+const TCP_LINE: usize = 150;
+/// Bytes that are read at once where every line is wanted.
+const MANY_LINES: usize = 16 << 10;
+
 type Parse<T> = fn(&[u8]) -> Option<T>;
 
-/// Hands every listening socket of `family` to `see` until that has seen enough.
+/// Hands every listening socket of `family` to `see` until that has seen enough. Of TCP they are the first rows, and
+/// no more is read: the kernel makes up what it is asked for, and looks through all connections of the machine for it.
 pub(super) fn listeners(
     proc: &Path,
     family: Family,
     see: &mut dyn FnMut(Listener) -> ControlFlow<()>,
 ) -> io::Result<()> {
-    rows(proc, family, if family == Family::Unix { unix_line } else { tcp_line }, see)
+    if family == Family::Unix {
+        return rows(proc, family, MANY_LINES, unix_line, see);
+    }
+    // What is no listener any more ends the search, but for the head of the table.
+    let mut rest = 1;
+    rows(proc, family, TCP_LINE, |line| Some(tcp_line(line)), &mut |listener| match listener {
+        Some(listener) => see(listener),
+        None if rest > 0 => {
+            rest -= 1;
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
+    })
 }
 
 /// Hands every connection of `family` to `see` until that has seen enough.
@@ -37,12 +55,13 @@ pub(super) fn connections(
     family: Family,
     see: &mut dyn FnMut(Connection) -> ControlFlow<()>,
 ) -> io::Result<()> {
-    rows(proc, family, if family == Family::Unix { unix_connection } else { tcp_connection }, see)
+    rows(proc, family, MANY_LINES, if family == Family::Unix { unix_connection } else { tcp_connection }, see)
 }
 
 fn rows<T>(
     proc: &Path,
     family: Family,
+    at_once: usize,
     parse: Parse<T>,
     see: &mut dyn FnMut(T) -> ControlFlow<()>,
 ) -> io::Result<()> {
@@ -58,7 +77,7 @@ fn rows<T>(
         }
         file => file?,
     };
-    let mut file = BufReader::with_capacity(16 << 10, file);
+    let mut file = BufReader::with_capacity(at_once, file);
     let mut line = Vec::with_capacity(256);
     while file.read_until(b'\n', &mut line)? > 0 {
         if parse(&line).is_some_and(|row| see(row).is_break()) {
@@ -235,14 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_ten_thousand_connections_is_read_to_its_end() {
+    fn of_a_table_of_ten_thousand_connections_only_the_start_is_read_for_listeners() {
         let proc = tempfile::tempdir().unwrap();
         fs::create_dir(proc.path().join("net")).unwrap();
         let connection =
             "   1: 0100007F:1F90 0100007F:1F91 01 00000000:00000000 00:00000000 00000000     0        0 1\n";
         let listener =
             "   1: 00000000:2328 00000000:0000 0A 00000000:0000000B 00:00000000 00000000     9        0 1\n";
-        let table = HEAD.to_owned() + &connection.repeat(10_000) + listener;
+        let table = HEAD.to_owned() + listener + &connection.repeat(10_000) + listener;
         fs::write(proc.path().join("net/tcp"), table).unwrap();
         let mut seen = Vec::new();
         listeners(proc.path(), Family::Inet { port: 9000 }, &mut |listener| {
@@ -251,6 +270,13 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen.iter().map(|seen| seen.waiting.unwrap()).collect::<Vec<_>>(), [11]);
+        let mut connections = 0;
+        self::connections(proc.path(), Family::Inet { port: 9000 }, &mut |_| {
+            connections += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(connections, 10_000);
     }
 
     #[test]

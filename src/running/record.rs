@@ -1,5 +1,6 @@
 //! `run.json`: what a start leaves for those who look at the site later.
 
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,6 +16,7 @@ use crate::kernel_file;
 use crate::paths::RUN_RECORD;
 use crate::plan::php_ini::IniPlan;
 use crate::plan::{FrontEndPlan, ListenerPlan, MemoryPlan, OpcachePlan, Plan, SupervisionPlan, WorkersPlan};
+use crate::root::Root;
 
 /// More than any record has: it names the variables that are passed on, and the kernel takes 2 MiB
 /// of them at most.
@@ -134,7 +136,15 @@ impl<P: DeserializeOwned> RunRecord<P> {
     /// # Errors
     /// `NotFound` where nothing was started; `InvalidData` for what is not a record.
     pub fn read(root: &Path) -> io::Result<Self> {
-        Self::parse(&kernel_file::read_start(&root.join(RUN_RECORD.trim_start_matches('/')), MAX_SIZE)?)
+        Self::read_from(Root::own(root).open(Path::new(RUN_RECORD))?, MAX_SIZE)
+    }
+
+    /// Reads what is open, of which at most `most` bytes count.
+    ///
+    /// # Errors
+    /// `InvalidData` for what is not a record, or longer.
+    pub fn read_from(file: File, most: u64) -> io::Result<Self> {
+        Self::parse(&kernel_file::read_start_from(file, most)?)
     }
 
     fn parse(bytes: &[u8]) -> io::Result<Self> {

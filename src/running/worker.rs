@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::connections::Connections;
 use super::process_memory::{self, ProcessMemory};
@@ -40,6 +40,8 @@ pub struct Worker {
 pub struct Clock {
     ticks_per_second: u64,
     uptime: Duration,
+    /// Since 1970.
+    wall: Duration,
 }
 
 impl Clock {
@@ -48,13 +50,25 @@ impl Clock {
     pub fn now() -> io::Result<Self> {
         let uptime = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)?;
         let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
-        Ok(Self { ticks_per_second: u64::try_from(ticks).unwrap_or(100).max(1), uptime: uptime.into() })
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ticks_per_second = u64::try_from(ticks).unwrap_or(100).max(1);
+        Ok(Self { ticks_per_second, uptime: uptime.into(), wall })
     }
 
     fn duration(self, ticks: u64) -> Duration {
         let (seconds, rest) = (ticks / self.ticks_per_second, ticks % self.ticks_per_second);
         Duration::from_secs(seconds)
             + Duration::from_millis(rest.saturating_mul(1000) / self.ticks_per_second)
+    }
+
+    /// When that was, in seconds since 1970.
+    pub fn wall(self, start_ticks: u64) -> u64 {
+        self.wall.saturating_sub(self.since(start_ticks)).as_secs()
+    }
+
+    /// Seconds since 1970.
+    pub fn now_wall(self) -> u64 {
+        self.wall.as_secs()
     }
 
     /// How long ago that was.
@@ -64,7 +78,7 @@ impl Clock {
 }
 
 /// Reads process `pid` in `proc`; `None`: it is gone.
-pub fn read(proc: &Path, pid: u32, connections: &Connections, clock: Clock) -> Option<Worker> {
+pub fn read(proc: &Path, pid: u32, connections: &Connections<'_>, clock: Clock) -> Option<Worker> {
     let process = proc.join(pid.to_string());
     let stat = ProcessStat::read(&process).ok()?;
     let activity = match title::script(&process) {
