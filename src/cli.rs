@@ -68,19 +68,24 @@ enum Format {
 /// Runs the command that `arguments` (program name first) names. A panic, which would be a defect,
 /// is one line and an exit code of its own: as PID 1 an abort would look like a crash of PHP.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    std::panic::set_hook(Box::new(|panic| {
-        complain(format_args!("internal error: {panic}; please report it"));
-    }));
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // Of a check Docker knows 0 and 1 only.
     let is_check = arguments.get(1).is_some_and(|command| command == healthcheck::NAME);
     let (wrong, defect) =
         if is_check { (Exit::Unhealthy, Exit::Unhealthy) } else { (Exit::Usage, Exit::Internal) };
-    let ended = std::panic::catch_unwind(|| match parse(&arguments) {
+    let ended = catch_panics(|| match parse(&arguments) {
         Ok(command) => execute(command),
         Err(error) => refuse(&error, wrong),
     });
     ended.unwrap_or(defect)
+}
+
+/// `None`: it panicked, which was said.
+pub(crate) fn catch_panics(run: impl FnOnce() -> Exit + std::panic::UnwindSafe) -> Option<Exit> {
+    std::panic::set_hook(Box::new(|panic| {
+        complain(format_args!("internal error: {panic}; please report it"));
+    }));
+    std::panic::catch_unwind(run).ok()
 }
 
 fn execute(command: Command) -> Exit {
@@ -138,18 +143,18 @@ fn definition() -> clap::Command {
 }
 
 /// Prints clap's message: help, which is what was asked for, or what is wrong with the command line.
-fn refuse(error: &clap::Error, wrong: Exit) -> Exit {
+pub(crate) fn refuse(error: &clap::Error, wrong: Exit) -> Exit {
     let _ = error.print(); // a closed stdout or stderr is no reason to fail
     if error.use_stderr() { wrong } else { Exit::Success }
 }
 
 /// Writes to stdout. A reader that has seen enough (`| head`) is no error.
-fn write_out(bytes: &[u8]) -> Exit {
+pub(crate) fn write_out(bytes: &[u8]) -> Exit {
     write_or_stop(bytes).err().unwrap_or(Exit::Success)
 }
 
 /// Writes to stdout, or says how to end because nobody reads any more or that failed.
-fn write_or_stop(bytes: &[u8]) -> Result<(), Exit> {
+pub(crate) fn write_or_stop(bytes: &[u8]) -> Result<(), Exit> {
     let mut stdout = io::stdout();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -162,5 +167,10 @@ fn write_or_stop(bytes: &[u8]) -> Result<(), Exit> {
 
 /// Writes one line for a person to stderr. A closed stderr is no reason to fail.
 fn complain(message: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "cac-lsphp: {}", message.to_string().replace('\n', " "));
+    complain_as("cac-lsphp", message);
+}
+
+/// The same of another program's.
+pub(crate) fn complain_as(program: &str, message: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{program}: {}", message.to_string().replace('\n', " "));
 }

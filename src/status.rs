@@ -4,6 +4,7 @@
 //! [`look`] takes a sample with the readers in [`crate::running`]; [`estimate`] says what it means for the
 //! setting; [`text`], [`openmetrics`] and serde show it.
 
+pub mod distribution;
 pub mod estimate;
 pub mod openmetrics;
 pub mod text;
@@ -14,13 +15,15 @@ use std::path::Path;
 use serde::{Serialize, Serializer};
 
 use self::estimate::{Estimate, Peaks};
-use crate::cgroup;
+use crate::cgroup::{self, Limits};
 use crate::failure::Failure;
 use crate::health::{self, Reason};
 use crate::identity::Site;
 use crate::privileges::{Privileged, Target};
+use crate::root::Root;
 pub(crate) use crate::running::StatusPlan;
 use crate::running::connections::Connections;
+use crate::running::place::Place;
 use crate::running::process::comm_of;
 use crate::running::socket::Queue;
 use crate::running::worker::{self, Activity, Clock, Worker};
@@ -144,39 +147,55 @@ pub fn record(root: &Path) -> Result<RunRecord<StatusPlan>, Down> {
     health::read_record(root).map_err(|reason| Down { site: None, reason })
 }
 
-/// Takes a sample of the site that `run` records, with the kernel's files below `root`. The workers' peaks go to
-/// `peaks`, which may have seen earlier samples.
+/// Takes a sample of this container's site, which `run` records, with the kernel's files below `root`. The workers'
+/// peaks go to `peaks`, which may have seen earlier samples.
 ///
 /// # Errors
 /// lsphp does not run.
 pub fn look(root: &Path, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Result<Status, Down> {
-    sample(root, run, peaks).map_err(|reason| Down { site: Some(Box::new(run.plan.site.clone())), reason })
+    let place = health::process::place(root, run).map_err(|reason| down(run, reason))?;
+    look_at(&place, run, peaks)
 }
 
-fn sample(root: &Path, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Result<Status, Reason> {
-    let (plan, proc) = (&run.plan, &root.join("proc"));
-    let comm = health::process::judge(proc, run, plan.supervision.is_some())?;
+/// Takes one of a site, wherever that is.
+///
+/// # Errors
+/// lsphp does not run.
+pub fn look_at(place: &Place, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Result<Status, Down> {
+    sample(place, run, peaks).map_err(|reason| down(run, reason))
+}
+
+fn down(run: &RunRecord<StatusPlan>, reason: Reason) -> Down {
+    Down { site: Some(Box::new(run.plan.site.clone())), reason }
+}
+
+fn sample(place: &Place, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Result<Status, Reason> {
+    let (plan, proc) = (&run.plan, &place.proc);
+    let comm = health::process::judge(place, run, plan.supervision.is_some())?;
     let supervisor = name::parse(&comm);
     let limit = supervisor.map_or(plan.workers.total(), |(_, limit)| limit);
     let lsphp = if supervisor.is_some() { comm_of(&run.lsphp) } else { &comm };
-    let queue = match health::queue(proc, &run.listener) {
+    let queue = match health::queue(place, &run.listener) {
         Err(Reason::Unreadable { .. }) => None,
         queue => queue?,
     };
     let lineage =
-        lineage::find(proc, run.pid, lsphp, supervisor.is_some(), health::most(limit)).ok().flatten();
+        lineage::find(proc, place.pid, lsphp, supervisor.is_some(), health::most(limit)).ok().flatten();
     if lineage.as_ref().is_some_and(|lineage| lineage.parents.is_empty()) {
-        return Err(Reason::Restarting { pid: run.pid });
+        return Err(Reason::Restarting { pid: place.pid });
     }
     let clock = Clock::now()
         .map_err(|error| Reason::Unreadable { file: "the clock".to_owned(), cause: error.to_string() })?;
-    let connections = Connections::find(proc, &run.listener.address).unwrap_or_default();
+    let parents = lineage.as_ref().map_or(&[][..], |found| &found.parents);
+    let connections = Connections::of(place, &run.listener.address, parents);
     let read = |pid: &u32| worker::read(proc, *pid, &connections, clock);
     let workers: Option<Vec<Worker>> =
         lineage.as_ref().map(|found| found.workers.iter().filter_map(read).collect());
-    let parents = lineage.iter().flat_map(|found| found.parents.iter().filter_map(read));
+    let parents = parents.iter().filter_map(read);
 
-    peaks.see(workers.as_deref().unwrap_or_default());
+    if let Some(workers) = &workers {
+        peaks.see(workers, clock);
+    }
     Ok(Status {
         up: true,
         user: plan.site.user.to_string(),
@@ -184,7 +203,7 @@ fn sample(root: &Path, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Result
         doing: supervisor.map(|(doing, _)| doing),
         started_at: run.started_at,
         pool: pool(limit, workers.as_deref(), queue),
-        memory: memory(root, run),
+        memory: memory(&place.root),
         lsphp: parents.map(|parent| Row { state: "lsphp", ..row(&parent) }).collect(),
         workers: workers.iter().flatten().map(row).collect(),
         estimate: estimate::decide(peaks, clock, demand(plan), limit),
@@ -217,10 +236,10 @@ fn pool(limit: u32, workers: Option<&[Worker]>, queue: Option<Queue>) -> Pool {
     }
 }
 
-fn memory(root: &Path, run: &RunRecord<StatusPlan>) -> Memory {
-    let limit = cgroup::detect(root).memory;
-    let used = cgroup_memory::read(root, &run.events);
-    let events = events::read(root, &run.events);
+fn memory(root: &Root) -> Memory {
+    let Limits { memory: limit, event_files, .. } = cgroup::detect_in(root);
+    let used = cgroup_memory::read(root, &event_files);
+    let events = events::read_in(root, &event_files);
     Memory {
         limit_bytes: limit.as_ref().map(|limit| limit.bytes),
         limit_source: limit.map(|limit| limit.source),

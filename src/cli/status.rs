@@ -56,7 +56,10 @@ pub fn run(arguments: &StatusArgs) -> Exit {
     let said = match arguments.format {
         StatusFormat::Text => site.as_ref().map_err(tell).ok().map(table),
         StatusFormat::Json => Some(json(&site)),
-        StatusFormat::Openmetrics => openmetrics::render(&[site]).ok(),
+        StatusFormat::Openmetrics => {
+            let site = openmetrics::Site { labels: vec![], status: site, peaks: None };
+            openmetrics::render(vec![site], |_| {}).ok()
+        }
     };
     match said.map_or(Exit::Success, |said| write_out(said.as_bytes())) {
         Exit::Success if is_up => Exit::Success,

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::distribution::{Distribution, Peak};
+use crate::running::process_memory::ProcessMemory;
 use crate::running::worker::{Clock, Worker};
 use crate::sizing::{self, Demand};
 
@@ -31,41 +33,71 @@ const ENOUGH_WORK: Duration = Duration::from_secs(10);
 /// nor before the oldest was started this long ago.
 const ENOUGH_TIME: Duration = Duration::from_secs(60);
 
-/// Samples that are kept, the latest.
-const MOST_SAMPLES: usize = 10_000;
-
-/// The highest memory of every worker that was seen, those that have left included.
+/// What every worker that was seen needed, those that have left included.
 #[derive(Debug, Default)]
 pub struct Peaks {
-    /// By start time and pid.
-    seen: BTreeMap<(u64, u32), Sample>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    peak: u64,
-    page_tables: u64,
-    own: u64,
-    cpu: Duration,
+    /// Of workers that were there at the last look, by start time and pid.
+    here: BTreeMap<(u64, u32), Peak>,
+    left: Distribution,
 }
 
 impl Peaks {
-    /// Adds what these workers had and did so far.
-    pub fn see(&mut self, workers: &[Worker]) {
+    /// With what was seen of workers that have left.
+    pub fn after(left: Distribution) -> Self {
+        Self { here: BTreeMap::new(), left }
+    }
+
+    /// Adds what all workers that there are had and did so far.
+    pub fn see(&mut self, workers: &[Worker], clock: Clock) {
+        let mut before = std::mem::take(&mut self.here);
         for worker in workers {
-            let Some(memory) = worker.memory else { continue };
-            let sample = Sample {
-                peak: memory.peak,
-                page_tables: memory.page_tables,
-                own: memory.own,
-                cpu: worker.cpu,
-            };
-            self.seen.insert((worker.start_ticks, worker.pid), sample);
+            let id = (worker.start_ticks, worker.pid);
+            let last = before.remove(&id);
+            if let Some(peak) = worker.memory.map(|memory| peak(worker, memory, clock)).or(last) {
+                self.here.insert(id, peak);
+            }
         }
-        while self.seen.len() > MOST_SAMPLES {
-            self.seen.pop_first();
+        for peak in before.into_values().filter(counts) {
+            self.left.add(peak);
         }
     }
+
+    /// Of those that have left: what is worth keeping, as the others can be looked at again.
+    pub fn left(&self) -> &Distribution {
+        &self.left
+    }
+
+    /// Of all that count.
+    pub fn distribution(&self) -> Distribution {
+        let mut all = self.left.clone();
+        self.here.values().filter(|peak| counts(peak)).for_each(|peak| all.add(*peak));
+        all
+    }
+
+    /// Exact while nobody has left.
+    fn percentile_95(&self, all: &Distribution) -> Option<u64> {
+        if self.left.samples() > 0 {
+            return all.percentile_95();
+        }
+        let mut sizes: Vec<u64> =
+            self.here.values().filter(|peak| counts(peak)).map(|peak| peak.bytes).collect();
+        sizes.sort_unstable();
+        percentile_95(&sizes)
+    }
+}
+
+fn peak(worker: &Worker, memory: ProcessMemory, clock: Clock) -> Peak {
+    Peak {
+        bytes: memory.peak,
+        page_tables: memory.page_tables,
+        own: memory.own,
+        worked: worker.cpu,
+        started_at: clock.wall(worker.start_ticks),
+    }
+}
+
+fn counts(peak: &Peak) -> bool {
+    peak.worked >= WORKED
 }
 
 /// The setting, what was measured beside it, and what follows. Peaks are at least what was needed, never more.
@@ -73,13 +105,13 @@ impl Peaks {
 pub struct Estimate {
     pub setting_mib: u32,
     /// Workers that have worked long enough to count.
-    pub samples: usize,
+    pub samples: u64,
     /// The CPU time of these.
     pub worked_seconds: u64,
     /// Since the first of them was started.
     pub span_seconds: u64,
     pub largest_peak_bytes: Option<u64>,
-    /// 95 % of the workers needed no more than this.
+    /// 95 % of the workers needed no more than this; up to half as much again as is exact once some have left.
     pub p95_peak_bytes: Option<u64>,
     /// The most that one of them had when it was last looked at.
     pub largest_own_bytes: Option<u64>,
@@ -94,31 +126,23 @@ pub struct Estimate {
 
 /// Weighs what was seen against the setting in `demand`, with which `workers` may run.
 pub fn decide(peaks: &Peaks, clock: Clock, demand: Demand, workers: u32) -> Estimate {
-    let samples: Vec<(u64, Sample)> = peaks
-        .seen
-        .iter()
-        .filter(|(_, sample)| sample.cpu >= WORKED)
-        .map(|((start, _), sample)| (*start, *sample))
-        .collect();
-    let worked: Duration = samples.iter().map(|(_, sample)| sample.cpu).sum();
-    let span = samples.first().map_or(Duration::ZERO, |(start, _)| clock.since(*start));
-    let mut sizes: Vec<u64> = samples.iter().map(|(_, sample)| sample.peak).collect();
-    sizes.sort_unstable();
-
-    let enough =
-        samples.len() >= ENOUGH_SAMPLES.min(workers) as usize && worked >= ENOUGH_WORK && span >= ENOUGH_TIME;
-    let need = samples.iter().map(|(_, sample)| sample.peak.saturating_add(sample.page_tables)).max();
-    let suggested_mib = need.filter(|_| enough).map(with_headroom);
+    let all = peaks.distribution();
+    let (samples, worked) = (all.samples(), all.worked());
+    let span = all.since().map_or(0, |since| clock.now_wall().saturating_sub(since));
+    let enough = samples >= u64::from(ENOUGH_SAMPLES.min(workers))
+        && worked >= ENOUGH_WORK
+        && span >= ENOUGH_TIME.as_secs();
+    let suggested_mib = all.largest_need().filter(|_| enough).map(with_headroom);
     let suggested_workers =
         suggested_mib.map(|estimate_mib| sizing::size(Demand { estimate_mib, ..demand }).total());
     let mut estimate = Estimate {
         setting_mib: demand.estimate_mib,
-        samples: samples.len(),
+        samples,
         worked_seconds: worked.as_secs(),
-        span_seconds: span.as_secs(),
-        largest_peak_bytes: sizes.last().copied(),
-        p95_peak_bytes: percentile_95(&sizes),
-        largest_own_bytes: samples.iter().map(|(_, sample)| sample.own).max(),
+        span_seconds: span,
+        largest_peak_bytes: all.largest(),
+        p95_peak_bytes: peaks.percentile_95(&all),
+        largest_own_bytes: all.largest_own(),
         suggested_mib,
         workers,
         suggested_workers,

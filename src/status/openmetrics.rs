@@ -1,11 +1,12 @@
 //! Status as OpenMetrics, for one site or for many: php-fpm's names where the meaning is the same.
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::distribution::Distribution;
 use super::{Down, Row, Status};
 
 /// A metric: its name without unit and `_total`, which the library appends.
@@ -81,9 +82,7 @@ const GAUGES: [Metric; 23] = [
     metric("lsphp_workers_suggested", "Workers that the limit carries with that estimate", |site| {
         site.estimate.suggested_workers.map(u64::from)
     }),
-    metric("lsphp_worker_samples", "Workers that the peaks are from", |site| {
-        Some(site.estimate.samples as u64)
-    }),
+    metric("lsphp_worker_samples", "Workers that the peaks are from", |site| Some(site.estimate.samples)),
     seconds("lsphp_worker_samples_span", "How long ago the first of these was started", |site| {
         Some(site.estimate.span_seconds)
     }),
@@ -96,51 +95,101 @@ const COUNTERS: [Metric; 2] = [
     metric("lsphp_forks_refused", "Forks refused by pids.max", |site| site.memory.forks_refused),
 ];
 
+/// A site's, in their order.
 type Labels = Vec<(&'static str, String)>;
 
-/// The exposition of these sites, each with the labels `user` and `domain`.
+/// How much memory workers needed at most, where enough were seen to be worth a histogram.
+const PEAKS: (&str, &str) = ("lsphp_worker_peak", "The most that each worker needed, at least");
+
+/// A site, and what is exposed of it.
+#[derive(Debug)]
+pub struct Site {
+    /// What its samples have beside `user` and `domain`.
+    pub labels: Labels,
+    pub status: Result<Status, Down>,
+    /// `None`: it was not watched.
+    pub peaks: Option<Distribution>,
+}
+
+/// The exposition of these sites, each with the labels `user` and `domain`, and of what `more` registers.
 ///
 /// # Errors
 /// None that is known; the library writes to a string.
-pub fn render(sites: &[Result<Status, Down>]) -> Result<String, std::fmt::Error> {
+pub fn render(sites: Vec<Site>, more: impl FnOnce(&mut Registry)) -> Result<String, std::fmt::Error> {
     let mut registry = Registry::default();
-    let up = Family::<Labels, Gauge>::default();
-    registry.register(UP.0, UP.1, up.clone());
-    for site in sites {
-        up.get_or_create(&labels(site)).set(site.is_ok().into());
-    }
-    let known = |metric: &Metric| -> Vec<(Labels, u64)> {
-        let value = |site: &Result<Status, Down>| Some((labels(site), (metric.value)(site.as_ref().ok()?)?));
-        sites.iter().filter_map(value).collect()
-    };
-    for metric in GAUGES {
-        let family = Family::<Labels, Gauge>::default();
-        for (labels, value) in known(&metric) {
-            family.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
-        }
-        register(&mut registry, metric, family);
-    }
-    for metric in COUNTERS {
-        let family = Family::<Labels, Counter>::default();
-        for (labels, value) in known(&metric) {
-            family.get_or_create(&labels).inc_by(value);
-        }
-        register(&mut registry, metric, family);
-    }
+    registry.register_collector(Box::new(Sites::new(sites)));
+    more(&mut registry);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
 }
 
-fn register(registry: &mut Registry, metric: Metric, family: impl prometheus_client::registry::Metric) {
-    match metric.unit {
-        Some(unit) => registry.register_with_unit(metric.name, metric.help, unit, family),
-        None => registry.register(metric.name, metric.help, family),
+/// Sites with all their labels: written one after the other, without a copy of each number in between.
+#[derive(Debug)]
+struct Sites(Vec<(Labels, Site)>);
+
+impl Sites {
+    fn new(sites: Vec<Site>) -> Self {
+        Self(sites.into_iter().map(|site| (labels(&site), site)).collect())
+    }
+
+    /// What is known of `value`, by labels.
+    fn known<'a>(
+        &'a self,
+        value: impl Fn(&'a Status) -> Option<u64>,
+    ) -> impl Iterator<Item = (&'a Labels, u64)> {
+        self.0.iter().filter_map(move |(labels, site)| Some((labels, value(site.status.as_ref().ok()?)?)))
     }
 }
 
-fn labels(site: &Result<Status, Down>) -> Labels {
-    let (user, domain) = match site {
+impl Collector for Sites {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let mut up = encoder.encode_descriptor(UP.0, UP.1, None, MetricType::Gauge)?;
+        for (labels, site) in &self.0 {
+            up.encode_family(labels)?.encode_gauge(&u32::from(site.status.is_ok()))?;
+        }
+        for metric in &GAUGES {
+            let mut known = self.known(metric.value).peekable();
+            if known.peek().is_none() {
+                continue;
+            }
+            let unit = metric.unit.as_ref();
+            let mut family = encoder.encode_descriptor(metric.name, metric.help, unit, MetricType::Gauge)?;
+            known.try_for_each(|(labels, value)| family.encode_family(labels)?.encode_gauge(&value))?;
+        }
+        for metric in &COUNTERS {
+            let mut known = self.known(metric.value).peekable();
+            if known.peek().is_none() {
+                continue;
+            }
+            let mut family =
+                encoder.encode_descriptor(metric.name, metric.help, None, MetricType::Counter)?;
+            for (labels, value) in known {
+                family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+            }
+        }
+        self.encode_peaks(encoder)
+    }
+}
+
+impl Sites {
+    fn encode_peaks(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let mut watched =
+            self.0.iter().filter_map(|(labels, site)| Some((labels, site.peaks.as_ref()?))).peekable();
+        if watched.peek().is_none() {
+            return Ok(());
+        }
+        let unit = Some(&Unit::Bytes);
+        let mut family = encoder.encode_descriptor(PEAKS.0, PEAKS.1, unit, MetricType::Histogram)?;
+        watched.try_for_each(|(labels, peaks)| {
+            let (sum, count) = (peaks.sum_bytes() as f64, peaks.samples());
+            family.encode_family(labels)?.encode_histogram::<NoLabelSet>(sum, count, &peaks.buckets(), None)
+        })
+    }
+}
+
+fn labels(site: &Site) -> Labels {
+    let (user, domain) = match &site.status {
         Ok(status) => (status.user.clone(), status.domain.clone()),
         Err(down) => {
             let site = down.site.as_ref();
@@ -148,7 +197,9 @@ fn labels(site: &Result<Status, Down>) -> Labels {
             (site.map(|site| site.user.to_string()).unwrap_or_default(), domain)
         }
     };
-    vec![("user", user), ("domain", domain.unwrap_or_default())]
+    let mut labels = vec![("user", user), ("domain", domain.unwrap_or_default())];
+    labels.extend(site.labels.iter().cloned());
+    labels
 }
 
 fn sum(site: &Status, bytes: fn(&Row) -> Option<u64>) -> Option<u64> {

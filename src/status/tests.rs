@@ -120,3 +120,22 @@ fn the_page_about_status_shows_every_field_and_no_other() {
         .collect();
     assert_eq!(documented, written, "edit docs/status.md: its table of fields");
 }
+
+/// The record of a site whose process is the first in its namespace, `pid:[1]`, and was started at tick 99.
+pub(crate) fn record(user: &str, uid: u32, domain: &str) -> String {
+    let settings = crate::settings::read(
+        &[("user", user), ("uid", &uid.to_string()), ("domain", domain)].into_iter().collect(),
+        None,
+        crate::identity::StartedAs { uid: 0, gid: 0 },
+    );
+    let plan = crate::plan::decide(crate::plan::Inputs {
+        settings: &settings.1.unwrap(),
+        environment: &crate::settings::environment::Environment::default(),
+        limits: &Limits::default(),
+        lsphp: &crate::lsphp::Lsphp::Found { path: "/opt/lsphp".into() },
+        somaxconn: None,
+        suppose_mib: None,
+    });
+    let run = RunRecord::example(1).with_plan(&plan, Path::new("/opt/lsphp"));
+    String::from_utf8(run.to_json().unwrap()).unwrap()
+}

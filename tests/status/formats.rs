@@ -1,32 +1,8 @@
 //! OpenMetrics, as parsers that are not ours read it.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use support::parsed;
 
 use super::*;
-
-/// Prints the samples that `parser` finds on stdin, a line each, and fails where it is not what it should be.
-const READ: &str = r"
-import sys, importlib
-parser = importlib.import_module(sys.argv[1])
-for family in parser.text_string_to_metric_families(sys.stdin.read()):
-    for sample in family.samples:
-        print(family.type, sample.name, sorted(sample.labels.items()), float(sample.value))
-";
-
-fn parsed(parser: &str, text: &str) -> Vec<String> {
-    // Debian's own: another Python may be first in PATH.
-    let mut python = Command::new("/usr/bin/python3")
-        .args(["-c", READ, parser])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    python.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = python.wait_with_output().unwrap();
-    assert!(output.status.success(), "{parser} does not read {text}");
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
-}
 
 #[test]
 fn parsers_read_what_is_exposed() {

@@ -7,8 +7,9 @@ pub mod project;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
@@ -352,4 +353,28 @@ fn listening_port(line: &str) -> Option<u16> {
     let (local, state) = (fields.next()?, fields.nth(1)?);
     let (_, port) = local.rsplit_once(':')?;
     if state == "0A" { u16::from_str_radix(port, 16).ok() } else { None }
+}
+
+/// Prints the samples that `parser` finds on stdin, a line each, and fails where it is not what it should be.
+const READ_METRICS: &str = r"
+import sys, importlib
+parser = importlib.import_module(sys.argv[1])
+for family in parser.text_string_to_metric_families(sys.stdin.read()):
+    for sample in family.samples:
+        print(family.type, sample.name, sorted(sample.labels.items()), float(sample.value))
+";
+
+/// The samples that a parser of prometheus_client finds in `text`.
+pub fn parsed(parser: &str, text: &str) -> Vec<String> {
+    // Debian's own: another Python may be first in PATH.
+    let mut python = Command::new("/usr/bin/python3")
+        .args(["-c", READ_METRICS, parser])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    python.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success(), "{parser} does not read {text}");
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }

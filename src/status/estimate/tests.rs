@@ -26,7 +26,7 @@ fn worker(pid: u32, peak_mib: u64, cpu: u64, age: u64) -> Worker {
 
 fn decided(workers: &[Worker], demand: Demand, limit: u32) -> Estimate {
     let mut peaks = Peaks::default();
-    peaks.see(workers);
+    peaks.see(workers, Clock::now().unwrap());
     decide(&peaks, Clock::now().unwrap(), demand, limit)
 }
 
@@ -95,14 +95,22 @@ fn a_number_by_hand_is_not_said_to_change() {
 
 #[test]
 fn workers_that_have_left_count_on() {
-    let mut peaks = Peaks::default();
-    peaks.see(&enough());
-    peaks.see(&[worker(8, 56, 6, 90)]);
-    peaks.see(&[]);
-    let estimate = decide(&peaks, Clock::now().unwrap(), DEMAND, 7);
-    // The start is read anew for each, so that worker 8 may be two: what counts is that 7 and 9 still do.
-    assert!(estimate.samples >= 3, "{estimate:?}");
-    assert_eq!(estimate.largest_peak_bytes, Some(56 * MIB));
+    let (mut peaks, clock) = (Peaks::default(), Clock::now().unwrap());
+    let workers = enough();
+    peaks.see(&workers, clock);
+    let grown = Worker {
+        memory: Some(ProcessMemory { peak: 57 * MIB, ..workers[1].memory.unwrap() }),
+        ..workers[1].clone()
+    };
+    peaks.see(&[Worker { memory: None, ..grown.clone() }], clock);
+    peaks.see(&[grown], clock);
+    peaks.see(&[], clock);
+    let estimate = decide(&peaks, clock, DEMAND, 7);
+    assert_eq!(estimate.samples, 3, "each once: {estimate:?}");
+    assert_eq!(estimate.largest_peak_bytes, Some(57 * MIB));
+    assert_eq!(estimate.p95_peak_bytes, Some(57 * MIB), "of a bucket no more than the largest");
+    let later = Peaks::after(peaks.left().clone());
+    assert_eq!(decide(&later, clock, DEMAND, 7), estimate, "also of those that another process has seen");
 }
 
 #[test]
