@@ -1,0 +1,280 @@
+//! Finds the sites of this machine: each is a process in whose root there is a record that is about itself.
+//!
+//! The record may be the site's own words, in a start without root. What it says of the process is held against the
+//! kernel's word: the pid, its namespace, the start time and the uid. A record that root has written, which the site
+//! cannot, comes before one of the site's.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::process::{Identity, container, namespace, outer_uid};
+use super::refusal::{Reason, Refusal};
+use crate::paths::RUN_RECORD;
+use crate::running::RunRecord;
+use crate::running::place::Place;
+use crate::running::process::{OUR_COMM, ProcessStat};
+use crate::status::StatusPlan;
+
+/// Processes of a mount namespace that are looked at, oldest pids first. What is recorded is mostly the first; with
+/// programs that share the host's namespace it is not, and a site can make any number.
+const MOST_MEMBERS: usize = 1024;
+
+/// Different records of a mount namespace that are looked at.
+const MOST_RECORDS: usize = 4;
+
+/// Bytes of a record; they have 10 to 20 KiB.
+const LONGEST_RECORD: u64 = 256 << 10;
+
+type Record = RunRecord<StatusPlan>;
+
+/// A site, and where to look at it.
+#[derive(Debug)]
+pub struct Site {
+    /// The start of the container's id, else `pid-4711`: no two sites have the same.
+    pub container: String,
+    pub place: Place,
+    pub run: Record,
+    /// As this machine numbers it.
+    pub uid: u32,
+    pub author: Author,
+}
+
+/// Who wrote the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Author {
+    /// Not the site, which can then not have changed it.
+    Root,
+    /// User and domain are what the site says they are.
+    Site,
+}
+
+impl Author {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Site => "site",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Found {
+    pub sites: Vec<Site>,
+    pub refused: Vec<Refusal>,
+    /// Processes of containers that may not be looked at.
+    pub hidden: usize,
+}
+
+/// Looks through `proc`.
+///
+/// # Errors
+/// It cannot be read.
+pub fn find(proc: &Path) -> io::Result<Found> {
+    let mut found = Found::default();
+    let mut strays = Vec::new();
+    for members in mount_namespaces(proc, &mut found.hidden)?.values() {
+        match Search::through(proc, members) {
+            Search { site: Some(site), .. } => found.sites.push(site),
+            search => strays.extend(search.refusal),
+        }
+    }
+    one_in_a_container(&mut found);
+    names_are_their_owners(&mut found);
+    // A program of a site's that has a mount namespace of its own sees the site's record, and is not it.
+    strays.retain(|stray| !found.sites.iter().any(|site| site.has(proc, stray)));
+    found.refused.extend(strays);
+    Ok(found)
+}
+
+/// The processes of each, by pid.
+fn mount_namespaces(proc: &Path, hidden: &mut usize) -> io::Result<BTreeMap<PathBuf, Vec<u32>>> {
+    let names = std::fs::read_dir(proc)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut pids: Vec<u32> = names.filter_map(|name| name.parse().ok()).collect();
+    pids.sort_unstable();
+    let mut namespaces: BTreeMap<PathBuf, Vec<u32>> = BTreeMap::new();
+    for pid in pids {
+        let directory = proc.join(pid.to_string());
+        match namespace(&directory, "mnt") {
+            Ok(namespace) => {
+                let members = namespaces.entry(namespace).or_default();
+                if members.len() < MOST_MEMBERS {
+                    members.push(pid);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let is_contained = |process: Identity| process.is_contained;
+                *hidden += usize::from(Identity::read(&directory).is_ok_and(is_contained));
+            }
+            // It has ended.
+            Err(_) => {}
+        }
+    }
+    Ok(namespaces)
+}
+
+/// Through one mount namespace.
+#[derive(Default)]
+struct Search {
+    /// Those that were read; `None`: it is none.
+    records: Vec<(FileId, Option<Record>)>,
+    site: Option<Site>,
+    /// The first.
+    refusal: Option<Refusal>,
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+impl Search {
+    fn through(proc: &Path, members: &[u32]) -> Self {
+        let mut search = Self::default();
+        for pid in members {
+            search.look_at(proc, *pid);
+            if search.site.as_ref().is_some_and(|site| site.author == Author::Root) {
+                break;
+            }
+        }
+        search
+    }
+
+    fn look_at(&mut self, proc: &Path, pid: u32) {
+        let Ok(place) = Place::outside(proc, pid) else { return };
+        match place.root.open(Path::new(RUN_RECORD)) {
+            Ok(file) => self.compare(place, file),
+            Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {}
+            Err(error) => self.refuse(&place, Reason::Unreadable(error.to_string())),
+        }
+    }
+
+    /// Holds the process against the record in its root, which `file` is.
+    fn compare(&mut self, place: Place, file: File) {
+        let Ok(status) = file.metadata() else { return };
+        let file_id = (status.dev(), status.ino());
+        if !self.read(&place, file, file_id) {
+            return;
+        }
+        let record = self.records.iter().find(|(id, _)| *id == file_id);
+        let Some(run) = record.and_then(|(_, run)| run.as_ref()) else { return };
+        let checked = check(&place.process(), run, status.uid());
+        let run = run.clone();
+        match checked {
+            Ok((uid, author)) if self.site.as_ref().is_none_or(|site| author < site.author) => {
+                self.site = Some(Site::new(place, run, uid, author));
+            }
+            Ok(_) => {}
+            Err(reason) => self.refuse(&place, reason),
+        }
+    }
+
+    /// Reads a record unless that was done; whether it is known.
+    fn read(&mut self, place: &Place, file: File, id: FileId) -> bool {
+        if self.records.iter().any(|(known, _)| *known == id) {
+            return true;
+        }
+        if self.records.len() >= MOST_RECORDS {
+            return false;
+        }
+        let run = Record::read_from(file, LONGEST_RECORD);
+        let run = run.map_err(|error| self.refuse(place, Reason::Unreadable(error.to_string()))).ok();
+        self.records.push((id, run));
+        true
+    }
+
+    fn refuse(&mut self, place: &Place, reason: Reason) {
+        let refuse = || Refusal { container: container_of(place), pid: place.pid, reason };
+        self.refusal.get_or_insert_with(refuse);
+    }
+}
+
+/// Whether the process is what `run` says, and if so its uid here, and who wrote the record, a file of `owner`.
+fn check(process: &Path, run: &Record, owner: u32) -> Result<(u32, Author), Reason> {
+    let no_process = Reason::NoProcess { recorded: run.pid };
+    let stat = ProcessStat::read(process).ok().filter(|stat| stat.start_ticks == run.start_ticks);
+    let (Some(stat), Ok(identity)) = (stat, Identity::read(process)) else { return Err(no_process) };
+    let is_same_space = namespace(process, "pid").is_ok_and(|space| space == run.pid_namespace);
+    if identity.inner_pid != run.pid || !is_same_space {
+        return Err(no_process);
+    }
+    let recorded = outer_uid(process, run.plan.site.uid.as_raw());
+    let Some(uid) = recorded.filter(|uid| identity.is_only(*uid) || stat.comm == OUR_COMM) else {
+        return Err(Reason::OtherUid { recorded, actual: identity.uids[0] });
+    };
+    Ok((uid, if owner == uid { Author::Site } else { Author::Root }))
+}
+
+fn container_of(place: &Place) -> String {
+    container(&place.process()).unwrap_or_else(|| format!("pid-{}", place.pid))
+}
+
+impl Site {
+    fn new(place: Place, mut run: Record, uid: u32, author: Author) -> Self {
+        let process = place.process();
+        // The tables of sockets that are read here have uids as they are here.
+        run.listener.uid = outer_uid(&process, run.listener.uid).unwrap_or(run.listener.uid);
+        Self { container: container_of(&place), place, run, uid, author }
+    }
+
+    /// Whether its process is still the one that was found: else what was read may be another one's.
+    pub fn is_there(&self) -> bool {
+        ProcessStat::read(&self.place.process()).is_ok_and(|stat| stat.start_ticks == self.run.start_ticks)
+    }
+
+    /// Whether a process that sees a record runs in this site's container.
+    fn has(&self, proc: &Path, stray: &Refusal) -> bool {
+        let shared = namespace(&proc.join("self"), "pid").ok();
+        let space = namespace(&proc.join(stray.pid.to_string()), "pid").ok();
+        stray.container == self.container
+            || space.is_some_and(|space| Some(&space) != shared.as_ref() && space == self.run.pid_namespace)
+    }
+}
+
+/// One of root's, else the oldest, counts.
+fn one_in_a_container(found: &mut Found) {
+    found.sites.sort_by(|one, other| {
+        let key = |site: &Site| (site.container.clone(), site.author, site.run.start_ticks);
+        key(one).cmp(&key(other))
+    });
+    let mut last = String::new();
+    for site in std::mem::take(&mut found.sites) {
+        if site.container == last {
+            found.refused.push(site.refused(Reason::SecondRecord));
+        } else {
+            last.clone_from(&site.container);
+            found.sites.push(site);
+        }
+    }
+}
+
+/// A site cannot take the user or the domain of one that root has started.
+fn names_are_their_owners(found: &mut Found) {
+    let names = |site: &Site| {
+        let plan = &site.run.plan.site;
+        [Some(format!("user {}", plan.user)), plan.domain.as_ref().map(|domain| format!("domain {domain}"))]
+    };
+    let by_root = found.sites.iter().filter(|site| site.author == Author::Root);
+    let owners: BTreeMap<String, u32> =
+        by_root.flat_map(|site| names(site).into_iter().flatten().map(|name| (name, site.uid))).collect();
+    for site in std::mem::take(&mut found.sites) {
+        let mut names = names(&site).into_iter().flatten();
+        let taken = names.find_map(|name| {
+            let owner = *owners.get(&name).filter(|owner| **owner != site.uid)?;
+            Some(Reason::NameTaken { name, owner })
+        });
+        match taken.filter(|_| site.author == Author::Site) {
+            Some(reason) => found.refused.push(site.refused(reason)),
+            None => found.sites.push(site),
+        }
+    }
+}
+
+impl Site {
+    fn refused(self, reason: Reason) -> Refusal {
+        Refusal { container: self.container, pid: self.place.pid, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests;

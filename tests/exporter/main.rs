@@ -1,0 +1,105 @@
+//! The host's exporter beside real containers and plain processes. `scripts/test --test exporter` prepares what they
+//! need.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod hostile;
+mod plain;
+mod privileges;
+mod serve;
+mod sites;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use cac_lsphp::lsapi::Request;
+use serde_json::Value;
+use support::{PATIENCE, Running, Site, docker, made, text, wait_until};
+use tempfile::TempDir;
+
+/// The exporter as root, which the tests are.
+fn exporter<const N: usize>(arguments: [&str; N]) -> Command {
+    let mut command = Command::new(made("CAC_TEST_EXPORTER"));
+    command.args(arguments);
+    command
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("running {command:?}: {error}"))
+}
+
+/// What `list` says, of all sites of the machine: those of other tests are among them.
+fn list() -> Value {
+    parse(&output(&mut exporter(["list", "--format", "json"])))
+}
+
+fn parse(output: &Output) -> Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// The start of the container's id, as the exporter shows it.
+fn container(site: &Running) -> String {
+    site.inspect("{{.Id}}")[..12].to_owned()
+}
+
+/// The sites of this container.
+fn seen<'a>(look: &'a Value, container: &str) -> Vec<&'a Value> {
+    let all = look["sites"].as_array().unwrap_or_else(|| panic!("{look}"));
+    all.iter().filter(|site| site["container"] == container).collect()
+}
+
+/// The reasons for which records of this container are not shown.
+fn refused(look: &Value, container: &str) -> Vec<String> {
+    let all = look["refused"].as_array().unwrap_or_else(|| panic!("{look}"));
+    let of_it = all.iter().filter(|refusal| refusal["container"] == container);
+    of_it.map(|refusal| refusal["reason"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The one site of this container.
+#[track_caller]
+fn one<'a>(look: &'a Value, container: &str) -> &'a Value {
+    let [site] = seen(look, container)[..] else { panic!("{container} once in {look:#}") };
+    site
+}
+
+/// A site of `user`, with [`PAGES`] at `/srv`.
+fn site(user: &str, uid: u32) -> Site {
+    Site::new()
+        .options(["--no-healthcheck", "-v", &format!("{}:/srv:ro", PAGES.path().display())])
+        .env("user", user)
+        .env("uid", &uid.to_string())
+        .env("domain", &format!("{user}.example"))
+}
+
+/// The same, started without root: its record is its own.
+fn without_root(user: &str, uid: u32) -> Site {
+    let own = format!("uid={uid},gid={uid}");
+    site(user, uid)
+        .options(["--user", &format!("{uid}:{uid}"), "--tmpfs", &format!("/run:{own},size=200m")])
+        .options(["--tmpfs", &format!("/home/{user}:{own}")])
+}
+
+/// What any site's user may read.
+static PAGES: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = TempDir::new().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(folder.path().join("sleep.php"), "<?php sleep(600);").unwrap();
+    // Two seconds of CPU time, however long that takes.
+    let busy = "<?php $s = str_repeat('x', 20 << 20); while (getrusage()['ru_utime.tv_sec'] < 2);";
+    fs::write(folder.path().join("busy.php"), busy).unwrap();
+    folder
+});
+
+/// Asks for `page` of [`PAGES`] so many times at once, and does not wait for answers. The connections stay while the
+/// tests run.
+fn ask(site: &Running, page: &str, times: usize) {
+    for _ in 0..times {
+        let mut client = site.client();
+        let request = Request::new("GET", format!("/srv/{page}"), format!("/{page}"));
+        std::thread::spawn(move || client.fetch(&request, None, PATIENCE * 10));
+    }
+}
