@@ -44,7 +44,7 @@ impl Supervisor<'_> {
 }
 
 fn log(line: &Line) {
-    let hint = line.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let hint = line.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
     match line.repeated {
         0 => warn!("lsphp: {}{hint}", line.text),
         more => warn!("lsphp: {}{hint}; {more} more like it", line.text),

@@ -20,7 +20,7 @@ const REMEMBERED: usize = 16;
 pub struct Line {
     pub text: String,
     /// What it means and what to do, where that is known.
-    pub hint: Option<String>,
+    pub hint: Option<&'static str>,
     /// How often it came again since it was last shown; 0: it is new.
     pub repeated: u64,
 }
@@ -30,7 +30,7 @@ struct Remembered {
     /// What makes lines the same: of lsphp's own, all but the numbers.
     key: String,
     latest: String,
-    hint: Option<String>,
+    hint: Option<&'static str>,
     repeated: u64,
     shown: Duration,
 }
@@ -76,7 +76,7 @@ impl Stderr {
         let due = |line: &Remembered| now.is_none_or(|now| now >= line.shown + WINDOW);
         let mut lines = Vec::new();
         for line in self.remembered.iter_mut().filter(|line| line.repeated > 0 && due(line)) {
-            lines.push(Line { text: line.latest.clone(), hint: line.hint.clone(), repeated: line.repeated });
+            lines.push(Line { text: line.latest.clone(), hint: line.hint, repeated: line.repeated });
             line.repeated = 0;
             line.shown = now.unwrap_or(line.shown);
         }
@@ -94,7 +94,8 @@ impl Stderr {
         if text.contains(REACHED_MAX) {
             self.busy_count.hear(&text);
         }
-        let Meaning { is_lsphps_own, hint } = meaning(&text, oom_killed);
+        let hint = hint(&text, oom_killed);
+        let is_lsphps_own = LSPHPS_OWN.iter().any(|words| text.contains(words));
         let key = if is_lsphps_own { sense(&text) } else { text.clone() };
         self.remembered.retain(|line| line.repeated > 0 || now < line.shown + WINDOW);
         if let Some(known) = self.remembered.iter_mut().find(|line| line.key == key) {
@@ -110,7 +111,7 @@ impl Stderr {
                 lines.push(Line { text: oldest.latest, hint: oldest.hint, repeated: oldest.repeated });
             }
         }
-        lines.push(Line { text: text.clone(), hint: hint.clone(), repeated: 0 });
+        lines.push(Line { text: text.clone(), hint, repeated: 0 });
         self.remembered.push(Remembered { key, latest: text, hint, repeated: 0, shown: now });
         lines
     }
@@ -127,32 +128,27 @@ const CRASHES: [i32; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGF
 /// Its listener was retired, by us.
 const RETIRED: [&str; 2] = ["accept() failed, errno: 22", "lsapi_accept() error, errno: 22"];
 
-struct Meaning {
-    /// Alike but for numbers is the same.
-    is_lsphps_own: bool,
-    hint: Option<String>,
-}
+/// Alike but for numbers these are the same.
+const LSPHPS_OWN: [&str; 4] = [REACHED_MAX, KILLED, RUNAWAY, FORK_FAILED];
 
-fn meaning(text: &str, oom_killed: &mut dyn FnMut() -> bool) -> Meaning {
-    let hint = if text.contains(REACHED_MAX) {
-        Some("all workers are busy and connections wait; give the container more memory, or see in cac-lsphp status what they do".to_owned())
+fn hint(text: &str, oom_killed: &mut dyn FnMut() -> bool) -> Option<&'static str> {
+    if text.contains(REACHED_MAX) {
+        Some(
+            "all workers are busy and connections wait; give the container more memory, or see in cac-lsphp status what they do",
+        )
     } else if text.contains(KILLED) {
         killed(text, oom_killed)
     } else if text.contains(RUNAWAY) {
-        Some(
-            "its request took longer than LSAPI_MAX_PROCESS_TIME; raise it if such a request is expected"
-                .to_owned(),
-        )
+        Some("its request took longer than LSAPI_MAX_PROCESS_TIME; raise it if such a request is expected")
     } else if text.contains(FORK_FAILED) {
-        Some("the limit of processes is reached; raise --pids-limit or lower PHP_LSAPI_CHILDREN".to_owned())
+        Some("the limit of processes is reached; raise --pids-limit or lower PHP_LSAPI_CHILDREN")
     } else {
-        return Meaning { is_lsphps_own: false, hint: None };
-    };
-    Meaning { is_lsphps_own: true, hint }
+        None
+    }
 }
 
-fn killed(text: &str, oom_killed: &mut dyn FnMut() -> bool) -> Option<String> {
-    let cause = match signal(text)? {
+fn killed(text: &str, oom_killed: &mut dyn FnMut() -> bool) -> Option<&'static str> {
+    Some(match signal(text)? {
         libc::SIGKILL if oom_killed() => {
             "the kernel killed it for lack of memory; raise the container's memory limit or LSPHP_WORKER_ESTIMATE_MB, and its request may be sent again"
         }
@@ -165,8 +161,7 @@ fn killed(text: &str, oom_killed: &mut dyn FnMut() -> bool) -> Option<String> {
         libc::SIGABRT => "PHP or an extension gave up (abort); look for an update of the extension",
         libc::SIGXCPU => "it used up its CPU limit (ulimit -t)",
         _ => return None,
-    };
-    Some(cause.to_owned())
+    })
 }
 
 /// Without `[UID:61045][12] `, of which there can be two: the uid is the site's, and who speaks is told by what is said.

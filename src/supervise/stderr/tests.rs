@@ -28,7 +28,7 @@ fn a_flood_is_one_line_with_a_count() {
     };
     let first = stderr.take(flood(1).as_bytes(), at(0), &mut || false);
     assert_eq!(first.len(), 1);
-    assert!(first[0].hint.as_deref().unwrap().contains("more memory"), "{first:?}");
+    assert!(first[0].hint.unwrap().contains("more memory"), "{first:?}");
     assert_eq!(stderr.wakes_at(), None, "one line is nothing to count");
     for tenth in 1..=50 {
         assert_eq!(stderr.take(flood(tenth).as_bytes(), at(u64::from(tenth) * 100), &mut || false), []);
@@ -68,7 +68,7 @@ fn a_killed_worker_has_its_cause() {
         let line = format!(
             "[UID:61045][1] Child process with pid: 77 was killed by signal: {signal}, core dumped: no\n"
         );
-        Stderr::default().take(line.as_bytes(), at(0), &mut || oom)[0].hint.clone().unwrap_or_default()
+        Stderr::default().take(line.as_bytes(), at(0), &mut || oom)[0].hint.unwrap_or_default().to_owned()
     };
     for (signal, oom, words) in [
         (9, true, "lack of memory"),
