@@ -27,34 +27,21 @@ pub enum Exit {
 }
 
 impl Exit {
-    pub const ALL: [Self; 9] = [
-        Self::Success,
-        Self::Unhealthy,
-        Self::Usage,
-        Self::Internal,
-        Self::System,
-        Self::Privileges,
-        Self::Refused,
-        Self::NotExecutable,
-        Self::NotFound,
+    /// What each code tells an operator.
+    pub const MEANINGS: [(Self, &str); 9] = [
+        (Self::Success, "done"),
+        (
+            Self::Unhealthy,
+            "healthcheck: the site is not healthy, or the check itself failed; status: lsphp does not run; doctor: something was found; opcache: PHP did not tell, or it is off",
+        ),
+        (Self::Usage, "the command line is wrong"),
+        (Self::Internal, "an internal error: please report it"),
+        (Self::System, "an effect on the system failed"),
+        (Self::Privileges, "privileges could not be dropped"),
+        (Self::Refused, "the environment or the plan is refused"),
+        (Self::NotExecutable, "lsphp or the command is not executable"),
+        (Self::NotFound, "lsphp or the command was not found"),
     ];
-
-    /// What the code tells an operator.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Success => "done",
-            Self::Unhealthy => {
-                "healthcheck: the site is not healthy, or the check itself failed; status: lsphp does not run; doctor: something was found; opcache: PHP did not tell, or it is off"
-            }
-            Self::Usage => "the command line is wrong",
-            Self::Internal => "an internal error: please report it",
-            Self::System => "an effect on the system failed",
-            Self::Privileges => "privileges could not be dropped",
-            Self::Refused => "the environment or the plan is refused",
-            Self::NotExecutable => "lsphp or the command is not executable",
-            Self::NotFound => "lsphp or the command was not found",
-        }
-    }
 }
 
 impl From<Exit> for ExitCode {

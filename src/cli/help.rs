@@ -29,7 +29,7 @@ pub fn after() -> String {
 }
 
 fn exit_codes() -> String {
-    Exit::ALL.iter().map(|exit| format!("  {:<4}{}\n", *exit as u8, exit.meaning())).collect()
+    Exit::MEANINGS.iter().map(|(exit, meaning)| format!("  {:<4}{meaning}\n", *exit as u8)).collect()
 }
 
 fn environment() -> String {
