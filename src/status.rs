@@ -189,8 +189,10 @@ fn sample(place: &Place, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Resu
     let parents = lineage.as_ref().map_or(&[][..], |found| &found.parents);
     let connections = Connections::of(place, &run.listener.address, parents);
     let read = |pid: &u32| worker::read(proc, *pid, &connections, clock);
+    // What was a worker's pid a moment ago may be anybody's by now.
+    let is_ours = |worker: &Worker| worker.parent == place.pid || parents.contains(&worker.parent);
     let workers: Option<Vec<Worker>> =
-        lineage.as_ref().map(|found| found.workers.iter().filter_map(read).collect());
+        lineage.as_ref().map(|found| found.workers.iter().filter_map(read).filter(is_ours).collect());
     let parents = parents.iter().filter_map(read);
 
     if let Some(workers) = &workers {

@@ -63,3 +63,60 @@ fn counted<T: Ord>(all: impl Iterator<Item = T>) -> BTreeMap<T, i64> {
     }
     counts
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::exporter::discovery::Author;
+    use crate::exporter::look::Sighting;
+    use crate::exporter::refusal::{Reason, Refusal};
+    use crate::status::distribution::Distribution;
+    use crate::status::tests::example;
+
+    fn look() -> Look {
+        let site = Sighting {
+            container: "0123".into(),
+            pid: 7,
+            uid: 61045,
+            recorded_by: Author::Root,
+            status: Ok(example()),
+            peaks: Distribution::default(),
+        };
+        let refusal = || Refusal { container: "4567".into(), pid: 9, reason: Reason::SecondRecord };
+        Look { sites: vec![site], refused: vec![refusal(), refusal()], hidden_processes: 3 }
+    }
+
+    #[test]
+    fn what_is_refused_is_counted_and_not_named() {
+        let text = render(look(), Duration::from_millis(250)).unwrap();
+        for line in [
+            r#"lsphp_exporter_refused_records{container="4567",reason="second record"} 2"#,
+            r#"phpfpm_up{user="alice",domain="example.com",container="0123"} 1"#,
+            "lsphp_exporter_hidden_processes 3",
+            "lsphp_exporter_look_seconds 0.25",
+        ] {
+            assert!(text.lines().any(|has| has == line), "{line} in {text}");
+        }
+    }
+
+    /// Beside those of each site, which docs/status.md has.
+    #[test]
+    fn the_page_has_every_metric_and_no_other() {
+        let text = render(look(), Duration::ZERO).unwrap();
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let own = names.filter(|name| name.starts_with("lsphp_exporter_") || name.contains("_peak_bytes"));
+        let of_a_site =
+            ["lsphp_memory_peak_bytes", "lsphp_worker_largest_peak_bytes", "lsphp_worker_p95_peak_bytes"];
+        let own: BTreeSet<_> = own.filter(|name| !of_a_site.contains(name)).map(str::to_owned).collect();
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/exporter.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let table = page.lines().skip_while(|line| *line != "| metric | meaning |").skip(2);
+        let rows = table.take_while(|line| line.starts_with('|'));
+        let documented: BTreeSet<_> =
+            rows.filter_map(|row| row.split('`').nth(1)).map(str::to_owned).collect();
+        assert_eq!(documented, own, "edit docs/exporter.md: its table of metrics");
+    }
+}

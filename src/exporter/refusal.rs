@@ -91,3 +91,29 @@ impl Serialize for Refusal {
             .serialize(serializer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    /// The first cells of the page's table below `head`.
+    fn cells(head: &str) -> BTreeSet<String> {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/exporter.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let rows =
+            page.lines().skip_while(|line| *line != head).skip(2).take_while(|line| line.starts_with('|'));
+        rows.filter_map(|row| row.split('`').nth(1)).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_page_has_every_reason_and_no_other() {
+        // From its text, so that none can be left out.
+        let source = include_str!("refusal.rs");
+        let (_, body) = source.split_once("pub fn name(&self)").unwrap();
+        let (body, _) = body.split_once("\n    }\n").unwrap();
+        let names: BTreeSet<_> = body.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+        assert_eq!(names.len(), 5, "{names:?}");
+        assert_eq!(cells("| reason | meaning |"), names, "edit docs/exporter.md: its table of reasons");
+    }
+}

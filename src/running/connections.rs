@@ -66,8 +66,8 @@ fn find(place: &Place, listen: &Address) -> io::Result<BTreeSet<u64>> {
     let mut inodes = BTreeSet::new();
     for family in families(listen) {
         let mut see = |connection| see(&mut inodes, &connection, listen);
-        // Netlink is not everywhere: old kernels, seccomp, gVisor.
-        let is_told = place.has_netlink() && netlink::connections(family, &mut see).is_ok();
+        // Netlink is not everywhere, see there.
+        let is_told = netlink::connections(place, family, &mut see).is_ok();
         if !is_told {
             proc_net::connections(&place.tables(), family, &mut see)?;
         }

@@ -30,8 +30,8 @@ pub fn find(place: &Place, wanted: &ListenerRecord) -> io::Result<Holder> {
     let mut search = Search { wanted, root: &place.root, holder: Holder::Nobody };
     for family in families(&wanted.address) {
         let mut see = |listener| search.see(&listener);
-        // Netlink is not everywhere: old kernels, seccomp, gVisor.
-        let is_told = place.has_netlink() && netlink::listeners(family, &mut see).is_ok();
+        // Netlink is not everywhere: old kernels, seccomp, gVisor, or a network that may not be entered.
+        let is_told = netlink::listeners(place, family, &mut see).is_ok();
         if !is_told {
             proc_net::listeners(&place.tables(), family, &mut see)?;
         }

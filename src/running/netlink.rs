@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
+use super::place::Place;
 use super::sock_diag::{self, Message};
 use super::socket::{Connection, Family, Listener, States};
 
@@ -15,8 +16,12 @@ use super::socket::{Connection, Family, Listener, States};
 const ANSWER: usize = 8 << 10;
 
 /// Hands every listening socket of `family` to `see` until that has seen enough.
-pub(super) fn listeners(family: Family, see: &mut dyn FnMut(Listener) -> ControlFlow<()>) -> io::Result<()> {
-    ask(family, States::Listening, &mut |message| match message {
+pub(super) fn listeners(
+    place: &Place,
+    family: Family,
+    see: &mut dyn FnMut(Listener) -> ControlFlow<()>,
+) -> io::Result<()> {
+    ask(place, family, States::Listening, &mut |message| match message {
         Message::Listener(listener) => see(listener),
         _ => ControlFlow::Continue(()),
     })
@@ -24,18 +29,26 @@ pub(super) fn listeners(family: Family, see: &mut dyn FnMut(Listener) -> Control
 
 /// Hands every connection of `family` to `see` until that has seen enough.
 pub(super) fn connections(
+    place: &Place,
     family: Family,
     see: &mut dyn FnMut(Connection) -> ControlFlow<()>,
 ) -> io::Result<()> {
-    ask(family, States::Connected, &mut |message| match message {
+    ask(place, family, States::Connected, &mut |message| match message {
         Message::Connection(connection) => see(connection),
         _ => ControlFlow::Continue(()),
     })
 }
 
-fn ask(family: Family, states: States, see: &mut dyn FnMut(Message) -> ControlFlow<()>) -> io::Result<()> {
+fn ask(
+    place: &Place,
+    family: Family,
+    states: States,
+    see: &mut dyn FnMut(Message) -> ControlFlow<()>,
+) -> io::Result<()> {
     let protocol = SockProtocol::NetlinkSockDiag;
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+    let socket = place.in_its_network(|| {
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
+    })??;
     send(socket.as_raw_fd(), &sock_diag::request(family, states), MsgFlags::empty())?;
     let mut buffer = [0; ANSWER];
     loop {

@@ -1,7 +1,10 @@
 //! Where a site is looked at from: its own container, or the host.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use nix::sched::{CloneFlags, setns};
 
 use crate::root::Root;
 
@@ -38,9 +41,22 @@ impl Place {
         Ok(Self { proc: proc.to_owned(), pid, root, network: Network::Other })
     }
 
-    /// Whether netlink, which knows this process's network namespace only, can be asked.
-    pub fn has_netlink(&self) -> bool {
-        self.network == Network::Own
+    /// Does `work`, which is to open a socket and nothing else, with this thread in the site's network namespace.
+    ///
+    /// # Errors
+    /// It may not be entered: that takes CAP_SYS_ADMIN.
+    pub fn in_its_network<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {
+        if self.network == Network::Own {
+            return Ok(work());
+        }
+        let own = File::open("/proc/thread-self/ns/net")?;
+        setns(File::open(self.process().join("ns/net"))?, CloneFlags::CLONE_NEWNET)?;
+        let done = work();
+        if setns(own, CloneFlags::CLONE_NEWNET).is_err() {
+            // What comes next would be done in a site's network.
+            std::process::abort();
+        }
+        Ok(done)
     }
 
     /// The directory of the recorded process.
@@ -54,5 +70,22 @@ impl Place {
             Network::Own => self.proc.clone(),
             Network::Other => self.process(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_comes_back_from_another_network() {
+        let network = || std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let place = Place::outside(Path::new("/proc"), std::process::id()).unwrap();
+        let before = network();
+        assert_eq!(place.in_its_network(network).unwrap(), before, "it is our own");
+        assert_eq!(network(), before);
+        let gone = Place { pid: (4 << 20) + 1, ..place };
+        assert!(gone.in_its_network(network).is_err());
+        assert_eq!(network(), before);
     }
 }

@@ -26,6 +26,7 @@ pub struct Worker {
     pub pid: u32,
     /// Tells it from a later process with its pid.
     pub start_ticks: u64,
+    pub parent: u32,
     pub activity: Activity,
     /// `None`: it may not be looked at, or is gone.
     pub memory: Option<ProcessMemory>,
@@ -87,9 +88,12 @@ pub fn read(proc: &Path, pid: u32, connections: &Connections<'_>, clock: Clock) 
         None => Activity::Idle,
     };
     let reading = process_memory::read(&process).ok();
+    // Its pid may be another process's by now, on a host another site's: then all of that is.
+    ProcessStat::read(&process).ok().filter(|now| now.start_ticks == stat.start_ticks)?;
     Some(Worker {
         pid,
         start_ticks: stat.start_ticks,
+        parent: stat.parent,
         activity,
         memory: reading.map(|reading| reading.memory),
         waits: reading.map(|reading| reading.waits),

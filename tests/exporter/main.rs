@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod examples;
 mod hostile;
 mod plain;
 mod privileges;

@@ -16,6 +16,7 @@ fn worker(pid: u32, peak_mib: u64, cpu: u64, age: u64) -> Worker {
     Worker {
         pid,
         start_ticks: (uptime - age.min(uptime)) * 100,
+        parent: 1,
         activity: Activity::Idle,
         memory: Some(memory),
         waits: None,
