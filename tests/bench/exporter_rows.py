@@ -1,0 +1,158 @@
+"""One scrape of many sites: 500 of them made with unshare, 20 with a busy worker, beside sockets of others.
+
+The numbers come down with the arguments where a machine cannot carry them, and the rows say what was measured:
+exporter_rows.py [SITES [BUSY [SOCKETS]]]. It needs root, and no container engine but for the last row.
+"""
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+from measure import row
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+REPOSITORY = os.path.dirname(os.path.dirname(HERE))
+LSPHP = f'{REPOSITORY}/target/lsphp/8.2/lsphp'
+BINARY, EXPORTER = os.environ['CAC_TEST_BINARY'], os.environ['CAC_TEST_EXPORTER']
+SCRAPES = 20
+
+# A site as a container runtime would make it; nothing of the machine's is changed.
+START = '''
+mount --bind /etc /etc && mount -o remount,ro,bind /etc
+for place in /run /home /mnt; do mount -t tmpfs tmpfs $place; done
+install -m 755 "$LSPHP" /mnt/lsphp
+echo '<?php sleep(600);' >/mnt/sleep.php
+ip link set lo up
+if [ "$BUSY" = 1 ]; then
+    (until "$BINARY" request --addr 127.0.0.1:9000 /mnt/sleep.php; do sleep 1; done) >/dev/null 2>&1 &
+fi
+exec env -i user="$SITE_USER" uid="$SITE_UID" CAC_LSPHP=/mnt/lsphp CAC_SITE_LINK=0 CAC_MEMORY_MB=512 "$BINARY" run
+'''
+
+
+def site(number, busy):
+    env = {**os.environ, 'SITE_USER': f'bench{number}', 'SITE_UID': str(64000 + number), 'LSPHP': LSPHP,
+           'BINARY': BINARY, 'BUSY': str(int(busy))}
+    command = ['unshare', '--mount', '--pid', '--net', '--fork', '--mount-proc', 'bash', '-ec', START]
+    return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def end(process):
+    """The first process of the namespace takes all others along."""
+    children = f'/proc/{process.pid}/task/{process.pid}/children'
+    for child in open(children).read().split():
+        os.kill(int(child), signal.SIGKILL)
+    process.wait()
+
+
+def hold_sockets(count):
+    """Processes that hold so many connected sockets between them, and how many they got."""
+    each, holders, held = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200, [], 0
+    while held < count:
+        ready, tell = os.pipe()
+        wanted = min(each, count - held)
+        if pid := os.fork():
+            os.close(tell)
+            got = int(os.read(ready, 20) or b'0')
+            holders.append(pid)
+            held += got
+            if got < wanted:
+                break
+            continue
+        hold(wanted, len(holders), tell)
+    return holders, held
+
+
+def hold(count, number, tell):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    ends, listeners = [], []
+    try:
+        while len(ends) < count:
+            if len(ends) % 40_000 == 0:  # a port of a client's can be used once for each address
+                listener = socket.socket()
+                listener.bind((f'127.{number + 1}.{len(ends) // 40_000}.1', 0))
+                listener.listen(100)
+                listeners.append(listener)
+            client = socket.socket()
+            client.connect(listener.getsockname())
+            ends += [client, listener.accept()[0]]
+    except OSError as error:
+        print(f'{len(ends)} sockets in one process: {error}', file=sys.stderr)
+    os.write(tell, str(len(ends)).encode())
+    while True:
+        signal.pause()
+
+
+class Exporter:
+    def __init__(self):
+        self.process = subprocess.Popen([EXPORTER, '--listen', '127.0.0.1:0'], stderr=subprocess.PIPE, text=True)
+        self.url = 'http://' + self.process.stderr.readline().split('http://')[1].strip()
+
+    def scrape(self):
+        with urllib.request.urlopen(self.url) as answer:
+            return answer.read().decode()
+
+    def cpu(self):
+        fields = open(f'/proc/{self.process.pid}/stat').read().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf('SC_CLK_TCK')
+
+    def peak(self):
+        status = open(f'/proc/{self.process.pid}/status').read()
+        return int(status.split('VmHWM:')[1].split()[0]) / 1024
+
+
+def value(text, name):
+    return sum(float(line.rsplit(' ', 1)[1]) for line in text.splitlines() if line.startswith(name + '{') and '"bench' in line)
+
+
+def measure(exporter, sites):
+    """CPU time of a scrape in ms, each more than a second after the last so that it is a look of its own."""
+    before = exporter.cpu()
+    for _ in range(SCRAPES):
+        time.sleep(1.1)
+        text = exporter.scrape()
+    if value(text, 'phpfpm_up') != sites:
+        raise RuntimeError(f'{value(text, "phpfpm_up")} of {sites} sites are up')
+    return (exporter.cpu() - before) / SCRAPES
+
+
+def main():
+    sites, busy, sockets = (int(argument) for argument in (sys.argv[1:] + ['500', '20', '500000'][len(sys.argv) - 1:]))
+    running, holders = [], []
+    try:
+        for number in range(sites):
+            running.append(site(number, number < busy))
+            if number % 20 == 19:
+                time.sleep(0.5)
+        exporter = Exporter()
+        deadline = time.monotonic() + 300
+        while True:
+            time.sleep(1.1)
+            text = exporter.scrape()
+            if value(text, 'phpfpm_up') == sites and value(text, 'lsphp_workers_busy') == busy:
+                break
+            if time.monotonic() > deadline:
+                raise RuntimeError(f'{value(text, "phpfpm_up")} up, {value(text, "lsphp_workers_busy")} busy')
+        alone = measure(exporter, sites)
+        holders, held = hold_sockets(sockets)
+        crowded = measure(exporter, sites)
+        row(f'a scrape of {sites} sites, CPU', 'the promise', alone, 300 * sites / 500, 'ms', 1)
+        row(f'the same beside {held} sockets', 'the promise', crowded, 300 * sites / 500, 'ms', 1)
+        row(f'memory after {sites} sites', 'the promise', exporter.peak(), 30, 'MiB', 1)
+        exporter.process.terminate()
+        exporter.process.wait()
+    finally:
+        for pid in holders:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        for process in running:
+            end(process)
+
+
+if __name__ == '__main__':
+    main()
