@@ -122,7 +122,7 @@ pub enum Unknown {
     #[error("emptying the file cache: {0}; see whose files are in it")]
     FileCache(io::Error),
     /// The half of a reset that needs no lsphp.
-    #[error("the file cache is empty now ({} files removed), but PHP still holds what it has: {unknown}", removed.files)]
+    #[error("the file cache is empty now (files removed: {}), but PHP still holds what it has: {unknown}", removed.files)]
     OnlyFileCache { removed: Contents, unknown: Box<Unknown> },
     #[error("opcache is off: set CAC_INI_opcache__enable=1, or unset it")]
     Off,

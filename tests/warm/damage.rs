@@ -86,3 +86,19 @@ fn a_file_of_any_length_is_compiled_anew() {
         assert_eq!(body(&site, &name(1)), "page number 1", "{length} of {} bytes", whole.len());
     }
 }
+
+#[test]
+fn a_reset_needs_no_lsphp_for_what_is_on_disk() {
+    let home = home();
+    let site = cached(home.path()).page(&name(1), &page(1)).start();
+    assert_eq!(body(&site, &name(1)), "page number 1");
+    let file = cached_file(&home.path().join(".opcache"), &name(1));
+    site.exec(["sh", "-c", "kill -STOP $(cat /proc/1/task/1/children)"]);
+    text(docker(["kill", "--signal", "STOP", &site.name]));
+    let output = docker(["exec", &site.name, "cac-lsphp", "opcache", "reset", "--timeout", "1s"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("the file cache is empty now (files removed: 1)"), "{told}");
+    assert!(!file.exists());
+    text(docker(["kill", "--signal", "KILL", &site.name]));
+}
