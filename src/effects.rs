@@ -4,6 +4,7 @@ pub mod accounts;
 pub use self::runtime::{make_directory as make_runtime_directory, open_control_socket, write as write_file};
 
 pub use self::site_user::look_at_user_ini;
+pub use self::user_ini::value as user_ini_value;
 
 pub mod file_cache;
 mod home;

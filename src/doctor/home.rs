@@ -2,12 +2,13 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access};
 
 use super::{Finding, Symptom};
+use crate::effects::user_ini_value;
 use crate::kernel_file;
 use crate::paths::{NORMALISER, PUBLIC_HTML};
 use crate::running::RunRecord;
@@ -36,9 +37,10 @@ pub fn examine(run: &RunRecord<StatusPlan>) -> Vec<Finding> {
 
 /// An `auto_prepend_file` of the site's own takes the place of ours, unless it includes that.
 fn replaced(user_ini: &Path) -> Option<Finding> {
-    let prepended = prepended(&read(user_ini)?)?;
-    let path = PathBuf::from(&prepended);
-    let includes_ours = || read(&path).is_some_and(|text| text.contains(NORMALISER));
+    let text = read(user_ini)?;
+    // An empty value or `none` prepends nothing, which replaces ours too.
+    let prepended = user_ini_value(&text, "auto_prepend_file")?;
+    let includes_ours = || read(Path::new(prepended)).is_some_and(|text| text.contains(NORMALISER));
     (prepended != NORMALISER && !includes_ours()).then(|| {
         Symptom::NormaliserReplaced.found(format!(
             "{} prepends {}, so scripts see the front end's paths below /mnt/users: begin that file with include '{NORMALISER}';",
@@ -46,19 +48,6 @@ fn replaced(user_ini: &Path) -> Option<Finding> {
             prepended.escape_debug()
         ))
     })
-}
-
-/// The last value counts; an empty one or `none` prepends nothing, which replaces ours too.
-fn prepended(user_ini: &str) -> Option<String> {
-    let lines = user_ini.lines().filter_map(|line| line.split_once('='));
-    let mut values =
-        lines.filter(|(name, _)| name.trim() == "auto_prepend_file").map(|(_, value)| value.trim());
-    let value = values.next_back()?;
-    let bare = match value.chars().next() {
-        Some(quote @ ('"' | '\'')) => value.trim_start_matches(quote).split(quote).next(),
-        _ => value.split(';').next(),
-    };
-    bare.map(|bare| bare.trim().to_owned())
 }
 
 fn read(path: &Path) -> Option<String> {
@@ -142,7 +131,7 @@ mod tests {
             (";auto_prepend_file=/a.php", None),
             ("memory_limit=1G", None),
         ] {
-            assert_eq!(prepended(user_ini).as_deref(), value, "{user_ini}");
+            assert_eq!(user_ini_value(user_ini, "auto_prepend_file"), value, "{user_ini}");
         }
     }
 

@@ -38,12 +38,19 @@ pub fn shuts_normaliser_out(path: &Path, directives: &BTreeMap<String, String>) 
     Ok(shuts_out(&String::from_utf8_lossy(&text), directives))
 }
 
-fn shuts_out(user_ini: &str, directives: &BTreeMap<String, String>) -> ShutOut {
-    let own = |name: &str| {
-        let lines = user_ini.lines().filter_map(|line| line.split_once('='));
-        let values = lines.filter(|(found, _)| found.trim() == name);
-        values.map(|(_, value)| value.trim().trim_matches(['"', '\''])).next_back()
+/// What a `.user.ini` sets `name` to: the last value counts, without its quotes or a comment behind it.
+pub fn value<'a>(user_ini: &'a str, name: &str) -> Option<&'a str> {
+    let lines = user_ini.lines().filter_map(|line| line.split_once('='));
+    let value = lines.filter(|(found, _)| found.trim() == name).map(|(_, value)| value.trim()).next_back()?;
+    let bare = match value.chars().next() {
+        Some(quote @ ('"' | '\'')) => value.trim_start_matches(quote).split(quote).next(),
+        _ => value.split(';').next(),
     };
+    bare.map(str::trim)
+}
+
+fn shuts_out(user_ini: &str, directives: &BTreeMap<String, String>) -> ShutOut {
+    let own = |name: &str| value(user_ini, name);
     let set = |name: &str| own(name).or_else(|| directives.get(name).map(String::as_str));
     let is_compiled = set("opcache.enable").is_none_or(|value| !is_off(value))
         && directives.get("disable_functions").is_none_or(|names| !names.contains("opcache_compile_file"));
@@ -76,7 +83,9 @@ mod tests {
             (NARROW, &[OFF], Always),
             (NARROW, &[("disable_functions", "exec,opcache_compile_file")], Always),
             (&format!("{NARROW}opcache.enable = Off\n"), &[], Always),
+            (&format!("{NARROW}opcache.enable = 0 ; slow\n"), &[], Always),
             (&format!("{NARROW}opcache.enable = 1\n"), &[OFF], WhileOpcacheRestarts),
+            ("open_basedir = '/home/alice/:/run/cac-lsphp/' ; PHP's own\n", &[OFF], Never),
             ("open_basedir = \"/home/alice/:/run/cac-lsphp/\"\n", &[OFF], Never),
             ("open_basedir = /\n", &[OFF], Never),
             ("open_basedir =\n", &[OFF], Never),
