@@ -193,7 +193,11 @@ fn sample(place: &Place, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Resu
     let is_ours = |worker: &Worker| worker.parent == place.pid || parents.contains(&worker.parent);
     let workers: Option<Vec<Worker>> =
         lineage.as_ref().map(|found| found.workers.iter().filter_map(read).filter(is_ours).collect());
-    let parents = parents.iter().filter_map(read);
+    // Of a whole host nobody asks what each parent has.
+    let read_parent = |pid: &u32| {
+        if place.is_outside() { worker::read_parent(proc, *pid, clock) } else { read(pid) }
+    };
+    let parents = parents.iter().filter_map(read_parent);
 
     if let Some(workers) = &workers {
         peaks.see(workers, clock);

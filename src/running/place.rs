@@ -59,6 +59,10 @@ impl Place {
         Ok(done)
     }
 
+    pub fn is_outside(&self) -> bool {
+        self.network == Network::Other
+    }
+
     /// The directory of the recorded process.
     pub fn process(&self) -> PathBuf {
         self.proc.join(self.pid.to_string())

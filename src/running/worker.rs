@@ -78,6 +78,22 @@ impl Clock {
     }
 }
 
+/// Reads process `pid` in `proc`, which does nothing but fork, without its memory: to add that up takes the kernel longer
+/// than all else of an idle site. `None`: it is gone.
+pub fn read_parent(proc: &Path, pid: u32, clock: Clock) -> Option<Worker> {
+    let stat = ProcessStat::read(&proc.join(pid.to_string())).ok()?;
+    Some(Worker {
+        pid,
+        start_ticks: stat.start_ticks,
+        parent: stat.parent,
+        activity: Activity::Idle,
+        memory: None,
+        waits: None,
+        cpu: clock.duration(stat.cpu_ticks),
+        age: clock.since(stat.start_ticks),
+    })
+}
+
 /// Reads process `pid` in `proc`; `None`: it is gone.
 pub fn read(proc: &Path, pid: u32, connections: &Connections<'_>, clock: Clock) -> Option<Worker> {
     let process = proc.join(pid.to_string());

@@ -20,13 +20,13 @@ fn lasting(status: &Value) -> Value {
             lasting[object].as_object_mut().unwrap().remove(*name);
         }
     }
-    for list in ["lsphp", "workers"] {
-        let rows = lasting[list].as_array_mut().unwrap();
-        let kept = |row: &Value| serde_json::json!([row["state"], row["script"], row["peak_bytes"]]);
-        let mut kept: Vec<_> = rows.iter().map(kept).collect();
-        kept.sort_by_key(ToString::to_string);
-        *rows = kept;
-    }
+    let parents = lasting["lsphp"].as_array().unwrap().len();
+    lasting["lsphp"] = parents.into();
+    let rows = lasting["workers"].as_array_mut().unwrap();
+    let kept = |row: &Value| serde_json::json!([row["state"], row["script"], row["peak_bytes"]]);
+    let mut kept: Vec<_> = rows.iter().map(kept).collect();
+    kept.sort_by_key(ToString::to_string);
+    *rows = kept;
     lasting
 }
 
