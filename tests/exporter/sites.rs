@@ -102,3 +102,34 @@ fn a_site_that_is_stopped_is_down_and_says_why() {
     text(output(Command::new("kill").args(["-CONT", &pid])));
     assert_eq!(one(&list(), &container(&site))["status"]["up"], true);
 }
+
+/// What looks could leave behind in a site whose workers all sleep: processes, connections, and each wake-up of a worker.
+fn traces(site: &Running) -> String {
+    let pid = site.inspect("{{.State.Pid}}");
+    let family = text(output(Command::new("ps").args(["-o", "pid,lstart", "--pid", &pid, "--ppid", &pid])));
+    let snmp = fs::read_to_string(site.proc("net/snmp")).unwrap();
+    let opens = |line: &str| line.split_whitespace().skip(5).take(2).collect::<Vec<_>>().join(" ");
+    let opens: String = snmp.lines().filter(|line| line.starts_with("Tcp:")).map(opens).collect();
+    let children = fs::read_to_string(site.proc(&format!("task/{pid}/children"))).unwrap();
+    let waits = children.split_whitespace().map(|worker| {
+        let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+        support::status_field(&status, "voluntary_ctxt_switches")
+    });
+    format!("{family}{opens} {}", waits.collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn sixty_looks_change_nothing() {
+    let site = site("calm", 62201).start();
+    ask(&site, "sleep.php", 7);
+    let container = container(&site);
+    wait_until(|| {
+        let look = list();
+        if one(&look, &container)["status"]["pool"]["busy"] == 7 { Ok(()) } else { Err(look.to_string()) }
+    });
+    let before = traces(&site);
+    for _ in 0..60 {
+        assert_eq!(one(&list(), &container)["status"]["pool"]["busy"], 7);
+    }
+    assert_eq!(traces(&site), before);
+}
