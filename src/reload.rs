@@ -6,7 +6,7 @@
 mod files;
 mod warm_up;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -25,6 +25,7 @@ use crate::lsapi::Deadline;
 use crate::paths::{CONTROL_SOCKET, RUN_RECORD, RUNTIME_DIRECTORY};
 use crate::plan::{ListenerPlan, Plan};
 use crate::running::{RunRecord, StatusPlan};
+use crate::settings::variable;
 use crate::start;
 use crate::supervise::control::{self, Answer, Request, Specification};
 
@@ -217,8 +218,14 @@ fn fault(cause: impl Into<Cause>, hint: &'static str) -> Fault {
     Fault::new("reloading", Object::Nothing, cause, hint)
 }
 
-/// Directives that are compared as numbers of the plan.
-const COMPARED: [&str; 2] = ["opcache.memory_consumption", "opcache.max_accelerated_files"];
+/// Directives and settings that are compared as what the plan has of them.
+const COMPARED: [&str; 5] = [
+    "opcache.memory_consumption",
+    "opcache.max_accelerated_files",
+    "OPCACHE_MEMORY_MB",
+    "OPCACHE_MAX_FILES",
+    "CAC_OPCACHE_FILE_CACHE",
+];
 
 pub fn changes(before: &StatusPlan, after: &Plan) -> Vec<String> {
     let mut changes = Vec::new();
@@ -234,11 +241,15 @@ pub fn changes(before: &StatusPlan, after: &Plan) -> Vec<String> {
     if before.opcache.file_cache != after.opcache.file_cache {
         changes.push("the file cache changed".to_owned());
     }
-    let (before, after) = (&before.ini.directives, &after.ini.directives);
-    let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    let others = names.into_iter().filter(|name| !COMPARED.contains(&name.as_str()));
-    changes.extend(
-        others.filter(|name| before.get(*name) != after.get(*name)).map(|name| format!("{name} changed")),
-    );
+    let settings = before.given.iter().map(|(name, given)| (name, &given.value));
+    let was: BTreeMap<_, _> = settings.chain(&before.ini.directives).collect();
+    let settings = after.given.iter().map(|(name, given)| (name, &given.value));
+    let is: BTreeMap<_, _> = settings.chain(&after.ini.directives).collect();
+    let names: BTreeSet<_> = was.keys().chain(is.keys()).collect();
+    // What sets a directive is compared as that.
+    let is_compared = |name: &str| COMPARED.contains(&name) || name.starts_with(variable::INI_PREFIX);
+    let others = names.into_iter().filter(|name| !is_compared(name));
+    changes
+        .extend(others.filter(|name| was.get(*name) != is.get(*name)).map(|name| format!("{name} changed")));
     changes
 }

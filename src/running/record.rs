@@ -1,5 +1,6 @@
 //! `run.json`: what a start leaves for those who look at the site later.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -69,6 +70,8 @@ pub struct RecordedPlan {
 /// As much of it as status, doctor and a reload compare with what is now.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct StatusPlan {
+    /// By the setting's name.
+    pub given: BTreeMap<String, RecordedValue>,
     pub site: Site,
     pub memory: MemoryPlan,
     pub workers: WorkersPlan,
@@ -76,6 +79,12 @@ pub struct StatusPlan {
     pub ini: IniPlan,
     pub listener: ListenerPlan,
     pub supervision: Option<SupervisionPlan>,
+}
+
+/// What a setting was set to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RecordedValue {
+    pub value: String,
 }
 
 impl<'a> RunRecord<&'a Plan> {

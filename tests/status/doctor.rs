@@ -6,7 +6,8 @@ use std::process::Command;
 
 use super::*;
 
-fn healthy() -> Site {
+/// A site that nothing is wrong with.
+pub fn healthy() -> Site {
     let site = Site::new().options(["--no-healthcheck"]).env("CAC_ALLOWED_CLIENTS", "172.16.0.0/12");
     site.page("page.php", "<?php echo 1;").page("sleep.php", SLEEP)
 }
@@ -41,18 +42,7 @@ type Step = fn(&Running);
 /// A fault by its name, how it is planted, and how it is mended.
 const FAULTS: [(&str, Step, Step); 4] = [
     ("changed", |site| update(site, "512m"), |site| update(site, "1g")),
-    (
-        "normaliser replaced",
-        |site| {
-            fs::write(site.home.join("public_html/waf.php"), "<?php").unwrap();
-            let ini = "; Wordfence WAF\nauto_prepend_file = '/home/alice/public_html/waf.php'\n; END Wordfence WAF\n";
-            fs::write(site.home.join("public_html/.user.ini"), ini).unwrap();
-        },
-        |site| {
-            let include = "<?php include '/run/cac-lsphp/cac-lsphp-normalize.php';";
-            fs::write(site.home.join("public_html/waf.php"), include).unwrap();
-        },
-    ),
+    ("normaliser shut out", |site| user_ini(site, ""), |site| user_ini(site, ":/run/cac-lsphp/")),
     ("document root", |site| mode(site, 0o700), |site| mode(site, 0o755)),
     (
         "error log",
@@ -66,6 +56,16 @@ const FAULTS: [(&str, Step, Step); 4] = [
         },
     ),
 ];
+
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort_unstable();
+    names
+}
+
+fn user_ini(site: &Running, more: &str) {
+    let ini = format!("open_basedir = /home/alice/:/tmp/{more}\n");
+    fs::write(site.home.join("public_html/.user.ini"), ini).unwrap();
+}
 
 fn update(site: &Running, memory: &str) {
     support::text(docker(["update", "--memory", memory, "--memory-swap", "2g", &site.name]));
@@ -94,12 +94,18 @@ fn each_planted_fault_is_found_alone_and_together() {
         docker(["exec", &site.name, "php", "-d", "memory_limit=-1", "-r", "str_repeat('x', 3 << 30);"]);
     assert!(!greedy.status.success(), "{greedy:?}");
     occupy(&site, "sleep.php", 5, 5);
-    let mut all = found(&site, []);
-    all.sort();
     let mut expected: Vec<_> = FAULTS.map(|(fault, ..)| fault).to_vec();
     expected.extend(["OOM kills", "old lsphp", "stuck"]);
-    expected.sort();
-    assert_eq!(all, expected);
+    expected.sort_unstable();
+    assert_eq!(sorted(found(&site, [])), expected);
+    // What cannot be there beside one of these.
+    fs::write(site.home.join("public_html/.user.ini"), "auto_prepend_file = none\n").unwrap();
+    let log = site.home.join("logs/php-fpm/error.log");
+    fs::rename(log.with_extension("away"), &log).unwrap();
+    fs::set_permissions(&log, Permissions::from_mode(0o444)).unwrap();
+    let replaced = |fault| if fault == "normaliser shut out" { "normaliser replaced" } else { fault };
+    let expected = expected.into_iter().map(replaced).map(str::to_owned).collect();
+    assert_eq!(sorted(found(&site, [])), sorted(expected));
 }
 
 #[test]
@@ -113,8 +119,7 @@ fn a_pool_that_is_full_and_a_site_that_cannot_fork_are_found() {
         let json = json(&site);
         if json["pool"]["saturated"] == true { Ok(()) } else { Err(json.to_string()) }
     });
-    let mut all = found(&site, []);
-    all.sort();
+    let mut all = sorted(found(&site, []));
     all.dedup();
     assert_eq!(all, ["forks refused", "plan warning", "saturated", "stuck"]);
 }

@@ -4,12 +4,15 @@
 mod support;
 
 mod busy;
+mod changed;
 mod cost;
 mod doctor;
+mod estimate;
 mod formats;
 mod hostile;
 mod memory;
 mod opcache;
+mod wordfence;
 
 use std::path::Path;
 use std::process::Output;
