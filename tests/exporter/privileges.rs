@@ -51,3 +51,24 @@ fn without_them_it_says_that_it_does_not_see() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"), "{stderr}");
 }
+
+/// As `examples/exporter/daemonset.yaml` has it, from the sidecar's own image.
+#[test]
+fn in_a_container_of_its_own_it_sees_the_others() {
+    let site = site("node", 62102).start();
+    let image = made("CAC_TEST_IMAGE");
+    let restricted =
+        ["--read-only", "--network", "none", "--security-opt", "no-new-privileges", "--cap-drop", "ALL"];
+    let mut command =
+        vec!["run", "--rm", "--pid", "host", "--cap-add", "SYS_PTRACE", "--cap-add", "DAC_READ_SEARCH"];
+    command.extend(restricted);
+    command.extend(["--entrypoint", "/usr/local/bin/cac-lsphp-exporter", &image, "list", "--format", "json"]);
+    let look = parse(&docker(command));
+    let (inside, outside) = (&one(&look, &container(&site))["status"], &list());
+    let outside = &one(outside, &container(&site))["status"];
+    assert_eq!(look["hidden_processes"], 0);
+    for place in ["/up", "/user", "/pool", "/memory/limit_bytes", "/memory/oom_kills"] {
+        assert!(!outside.pointer(place).unwrap().is_null(), "{place} in {outside:#}");
+        assert_eq!(inside.pointer(place), outside.pointer(place), "{place}");
+    }
+}
