@@ -62,7 +62,6 @@ impl Slot {
 #[derive(Debug)]
 pub struct Member {
     socket: OwnedFd,
-    slot: Slot,
 }
 
 impl AsFd for Member {
@@ -88,8 +87,9 @@ pub struct Group {
     parking: OwnedFd,
     /// Holds the slot that no generation has.
     spare: Option<OwnedFd>,
-    /// Where the next listener goes.
-    vacant: Slot,
+    /// Where the listener is that joined last; `None`: none has yet.
+    latest: Option<Slot>,
+    is_parked: bool,
 }
 
 impl Group {
@@ -103,7 +103,8 @@ impl Group {
         // With port 0 the kernel chose one, which the others must share.
         let address = address_of(&parking)?;
         fill(address)?;
-        let group = Self { address, backlog, allowed, parking, spare: None, vacant: Slot::One };
+        let mut group =
+            Self { address, backlog, allowed, parking, spare: None, latest: None, is_parked: false };
         group.park()?;
         Ok(group)
     }
@@ -121,17 +122,20 @@ impl Group {
     /// A new listener that gets every new connection from now on.
     pub fn join(&mut self) -> io::Result<Member> {
         let socket = bound(self.address)?;
-        // Should nobody have its number yet, as in a new group, the program is there before it.
-        if self.spare.is_none() {
-            self.steer(self.vacant.index())?;
+        let vacant = self.latest.map_or(Slot::One, Slot::other);
+        // Nobody has that number yet in a new group: the program can be there before it.
+        if self.latest.is_none() {
+            self.steer(vacant)?;
         }
         sys::start_listening(socket.as_fd(), self.backlog)?;
         // It is the last of the group: without the spare one it takes its number.
         self.spare = None;
-        let slot = self.vacant;
-        self.steer(slot.index())?;
-        self.vacant = slot.other();
-        Ok(Member { socket, slot })
+        if let Err(cause) = self.steer(vacant) {
+            self.spare = Some(socket); // or the number of the one that serves on would move
+            return Err(cause);
+        }
+        self.latest = Some(vacant);
+        Ok(Member { socket })
     }
 
     /// Gives what root has opened to the site: sockets of one group must have one owner.
@@ -140,22 +144,39 @@ impl Group {
     }
 
     /// No listener gets a new connection from now on.
-    pub fn park(&self) -> io::Result<()> {
+    pub fn park(&mut self) -> io::Result<()> {
+        self.is_parked = true;
         sys::attach_reuseport_program(self.parking.as_fd(), &filter::for_everybody(filter::PARKING))
     }
 
     /// Takes `listener` out: whoever accepts from it, in whatever process, finds that it is over.
+    ///
+    /// # Errors
+    /// It is out all the same. Where nothing could be put in its place, new connections of that moment may have
+    /// gone astray, and are repeated by their kernel.
     pub fn leave(&mut self, listener: Member) -> io::Result<()> {
+        let leave = || Ok(shutdown(listener.socket.as_raw_fd(), Shutdown::Read)?);
+        if self.is_parked {
+            return leave(); // no number counts any more
+        }
         // Only where the other slot is taken does a number move when this one goes.
-        let spare = bound(self.address)?;
-        sys::start_listening(spare.as_fd(), SPARE_BACKLOG)?;
-        shutdown(listener.socket.as_raw_fd(), Shutdown::Read)?;
-        self.spare = Some(spare);
-        self.vacant = listener.slot;
-        Ok(())
+        let spare = bound(self.address)
+            .and_then(|spare| sys::start_listening(spare.as_fd(), SPARE_BACKLOG).map(|()| spare));
+        let left = leave();
+        match spare {
+            Ok(spare) => self.spare = Some(spare),
+            Err(cause) => {
+                self.latest = Some(Slot::One);
+                self.steer(Slot::One)?;
+                return Err(cause);
+            }
+        }
+        left
     }
 
-    fn steer(&self, index: u32) -> io::Result<()> {
+    fn steer(&mut self, slot: Slot) -> io::Result<()> {
+        self.is_parked = false;
+        let index = slot.index();
         let program = match &self.allowed {
             None => filter::for_everybody(index),
             Some(allowed) => {

@@ -67,7 +67,7 @@ impl<'a> Generations<'a> {
         self.all.get(&id).is_some_and(|generation| generation.listener.is_some())
     }
 
-    pub fn park(&self) -> io::Result<()> {
+    pub fn park(&mut self) -> io::Result<()> {
         self.group.park()
     }
 

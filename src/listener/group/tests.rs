@@ -57,6 +57,41 @@ fn who_accepts_from_one_that_left_learns_it() {
     assert_eq!(accepting.join().unwrap().unwrap_err().raw_os_error(), Some(libc::EINVAL));
 }
 
+/// As whoever joins a group must have its owner's uid, another one's cannot.
+fn without_new_sockets<T>(act: impl FnOnce() -> T) -> T {
+    let own = nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65534));
+    let result = act();
+    nix::unistd::setfsuid(own);
+    result
+}
+
+#[test]
+fn one_leaves_also_where_nothing_can_be_put_in_its_place() {
+    for leaves_after in [1, 2] {
+        let mut group = Group::open("127.0.0.1:0".parse().unwrap(), 511, None).unwrap();
+        let (address, mut old) = (group.address, group.join().unwrap());
+        for _ in 1..leaves_after {
+            let new = group.join().unwrap();
+            group.leave(std::mem::replace(&mut old, new)).unwrap();
+        }
+        let new = group.join().unwrap();
+        let lsphps = TcpListener::from(old.socket.try_clone().unwrap());
+        lsphps.set_nonblocking(true).unwrap();
+        without_new_sockets(|| group.leave(old)).expect_err("this test needs root");
+        assert_eq!(lsphps.accept().unwrap_err().raw_os_error(), Some(libc::EINVAL), "it is over");
+        let mut serving = new;
+        for _ in 0..3 {
+            without_new_sockets(|| group.join()).expect_err("nor can anybody join");
+            (0..20).for_each(|_| drop(connect(address).unwrap()));
+            assert_eq!(accepts(&serving), 20, "nothing goes astray");
+            let next = group.join().unwrap();
+            group.leave(std::mem::replace(&mut serving, next)).unwrap();
+        }
+        group.park().unwrap();
+        without_new_sockets(|| group.leave(serving)).expect("a stop needs nothing in its place");
+    }
+}
+
 /// Runs `test` in a network namespace of its own, where the loopback has these addresses too.
 fn in_own_network(addresses: &[&str], test: impl FnOnce() + Send + 'static) {
     let addresses: Vec<_> = addresses.iter().map(|address| (*address).to_owned()).collect();

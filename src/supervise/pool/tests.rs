@@ -183,6 +183,8 @@ struct World {
     listeners: BTreeMap<Id, bool>,
     /// Where new connections go; `None`: the parking listener.
     steered: Option<Id>,
+    /// The next listener cannot be opened.
+    is_full: bool,
     parents: BTreeMap<Id, u32>,
     workers: BTreeMap<Id, u32>,
     overcommitted: bool,
@@ -190,14 +192,30 @@ struct World {
 }
 
 impl World {
-    fn apply(&mut self, pool: &Pool, actions: Vec<Action>) {
+    /// Has `event` happen, and what follows from it, as pid 1 does.
+    fn happen(&mut self, pool: &mut Pool, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let actions = pool.on(event, self.now);
+            events.extend(self.apply(pool, actions));
+            // Not in between: of a listener that is not there the machine is about to hear.
+            if events.is_empty() {
+                self.check_listeners(pool);
+            }
+        }
+    }
+
+    fn apply(&mut self, pool: &Pool, actions: Vec<Action>) -> Vec<Event> {
+        let mut follow = Vec::new();
         for action in actions {
             assert!(self.ended.is_none(), "nothing after the end");
             match action {
+                Action::Open(id) if std::mem::take(&mut self.is_full) => follow.push(Event::NotOpened(id)),
                 Action::Open(id) => {
                     self.listeners.insert(id, true);
                     self.steered = Some(id);
                 }
+                Action::Spawn { id, .. } if follow.contains(&Event::NotOpened(id)) => {}
                 Action::Park => self.steered = None,
                 Action::Spawn { id, workers } => {
                     assert!(self.listeners[&id], "lsphp gets a listener that is open");
@@ -218,6 +236,10 @@ impl World {
                 Action::End(ending) => self.ended = Some(ending),
             }
         }
+        follow
+    }
+
+    fn check_listeners(&self, pool: &Pool) {
         assert!(
             self.listeners.values().filter(|open| **open).count() <= 2,
             "two slots beside the parking one"
@@ -225,6 +247,8 @@ impl World {
         if !pool.is_stopping() && self.ended.is_none() {
             let steered = self.steered.expect("never no listener while serving");
             assert!(self.listeners[&steered]);
+            let newest = pool.generations().last().expect("somebody serves or is about to");
+            assert_eq!(newest.id, steered, "new connections come to whom the machine says");
         }
     }
 
@@ -242,6 +266,8 @@ impl World {
 enum Happening {
     Replace(u64),
     Stop,
+    /// The next listener cannot be opened.
+    Full,
     /// The nth lsphp dies of itself.
     Death(usize),
     /// The nth generation has this many more or fewer workers.
@@ -256,6 +282,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let happening = prop_oneof![
         3 => (512u64..4096).prop_map(Happening::Replace),
         1 => Just(Happening::Stop),
+        1 => Just(Happening::Full),
         1 => (0usize..4).prop_map(Happening::Death),
         4 => (0usize..4, 0u32..16).prop_map(|(nth, workers)| Happening::Work(nth, workers)),
         4 => (0usize..4).prop_map(Happening::Drain),
@@ -276,6 +303,10 @@ fn event(world: &mut World, pool: &Pool, happening: &Happening) -> Option<Event>
     match *happening {
         Happening::Replace(budget) => Some(Event::Replace(size_for(budget))),
         Happening::Stop => Some(Event::Stop),
+        Happening::Full => {
+            world.is_full = true;
+            None
+        }
         Happening::Death(n) => {
             let id = nth(n)?.id;
             world.parents.remove(&id)?;
@@ -319,23 +350,19 @@ proptest! {
     fn whatever_happens(happenings in happenings()) {
         let mut pool = Pool::new(FULL, PATIENCE);
         let mut world = World::default();
-        let first = pool.on(Event::Replace(FULL), world.now);
-        world.apply(&pool, first);
+        world.happen(&mut pool, Event::Replace(FULL));
         for happening in &happenings {
             if let Some(event) = event(&mut world, &pool, happening) {
-                let actions = pool.on(event, world.now);
-                world.apply(&pool, actions);
+                world.happen(&mut pool, event);
             }
             if world.ended.is_some() {
                 return Ok(());
             }
         }
-        let stopped = pool.on(Event::Stop, world.now);
-        world.apply(&pool, stopped);
+        world.happen(&mut pool, Event::Stop);
         while world.ended.is_none() {
             world.now = pool.wakes_at(world.now).expect("a stop has a deadline");
-            let actions = pool.on(Event::Tick, world.now);
-            world.apply(&pool, actions);
+            world.happen(&mut pool, Event::Tick);
         }
     }
 
@@ -344,25 +371,21 @@ proptest! {
     fn it_comes_to_rest(budgets in proptest::collection::vec(512u64..4096, 1..6), gap in 0u64..3000) {
         let mut pool = Pool::new(FULL, PATIENCE);
         let mut world = World::default();
-        let first = pool.on(Event::Replace(FULL), world.now);
-        world.apply(&pool, first);
+        world.happen(&mut pool, Event::Replace(FULL));
         for budget in &budgets {
-            let actions = pool.on(Event::Replace(size_for(*budget)), world.now);
-            world.apply(&pool, actions);
+            world.happen(&mut pool, Event::Replace(size_for(*budget)));
             world.now += Duration::from_millis(gap);
         }
         for _ in 0..400 {
             for n in 0..pool.generations().len() {
                 for happening in [Happening::Drain(n), Happening::Leave(n), Happening::Leave(n)] {
                     if let Some(event) = event(&mut world, &pool, &happening) {
-                        let actions = pool.on(event, world.now);
-                        world.apply(&pool, actions);
+                        world.happen(&mut pool, event);
                     }
                 }
             }
             world.now = pool.wakes_at(world.now).unwrap_or(world.now);
-            let actions = pool.on(Event::Tick, world.now);
-            world.apply(&pool, actions);
+            world.happen(&mut pool, Event::Tick);
         }
         prop_assert!(!pool.is_replacing(), "{pool:?}");
         let wanted = size_for(*budgets.last().unwrap());
