@@ -141,7 +141,7 @@ fn open_control(
     plan: &Plan,
     control: &OpenControlSocket,
 ) -> Result<UnixListener, Failure> {
-    effects::open_control_socket(privileged, &control.path, plan.site.uid, plan.site.gid)
+    effects::open_control_socket(privileged, &control.path, plan.site.uid)
 }
 
 /// What comes first whatever is executed in the end: the plan decided, the log set up as it says, and whether this

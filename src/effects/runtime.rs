@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use super::{is_not_a_directory, site_link, whole_file};
 use crate::failure::Failure;
 use crate::fault::{Cause, Fault, Object};
-use crate::identity::{Gid, Uid};
+use crate::identity::Uid;
 use crate::plan::{Plan, php_scripts};
 use crate::privileges::Privileged;
 use crate::running::RunRecord;
@@ -22,19 +22,16 @@ const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o755);
 
 const HINT: &str = "/run must be writable: mount a tmpfs there";
 
-/// Makes the control socket, the site's: pid 1 is the site's user, and may ask itself for a reload.
-pub fn open_control_socket(
-    privileged: &Privileged,
-    path: &Path,
-    uid: Uid,
-    gid: Gid,
-) -> Result<UnixListener, Failure> {
+/// Makes the control socket, the site's: pid 1 is the site's user, and may ask itself for a reload. Its group is
+/// root's, which may connect without CAP_DAC_OVERRIDE then.
+pub fn open_control_socket(privileged: &Privileged, path: &Path, uid: Uid) -> Result<UnixListener, Failure> {
     let making = |cause: io::Error| failed("making", path, cause);
     whole_file::remove_or_move_aside(path).map_err(making)?;
     let listener = UnixListener::bind(path).map_err(making)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(making)?;
+    let mode = if privileged.is_root() { 0o660 } else { 0o600 };
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(making)?;
     if privileged.is_root() {
-        std::os::unix::fs::lchown(path, Some(uid.as_raw()), Some(gid.as_raw())).map_err(making)?;
+        std::os::unix::fs::lchown(path, Some(uid.as_raw()), Some(0)).map_err(making)?;
     }
     Ok(listener)
 }
