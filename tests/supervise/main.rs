@@ -18,9 +18,9 @@ use std::process::Output;
 
 use crate::support::{Running, Site, docker, lines, wait_until};
 
-/// A site that is supervised, with the page of [`load`].
+/// A site that is supervised, with the page of [`support::orders`].
 fn supervised() -> Site {
-    Site::new().env("CAC_SUPERVISE", "1").page("order.php", load::ORDER)
+    Site::new().env("CAC_SUPERVISE", "1").page("order.php", support::orders::PAGE)
 }
 
 /// Reloads as an operator does: as root, in the container.

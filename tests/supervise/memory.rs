@@ -15,7 +15,7 @@ fn a_changed_limit_resizes_the_pool_and_loses_no_request() {
         wait_for_name(&site, "serving:7");
     });
     assert_eq!(tally.refused, Vec::<String>::new());
-    tally.assert_each_once(&site);
+    tally.assert_each_once(&site.home);
     assert_eq!(
         crate::said(&site, &["the memory limit changed from 1024 MiB to 2048 MiB"]),
         1,

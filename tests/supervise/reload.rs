@@ -1,6 +1,7 @@
 //! `cac-lsphp reload` while visitors ask.
 
 use crate::load::{CLIENTS, MIXED, while_asked};
+use crate::support::orders::Order;
 use crate::support::{Running, Site, UID, text, wait_until};
 use crate::{generations, lines, reload, said, supervised, wait_for_name};
 
@@ -26,7 +27,7 @@ fn reloads_lose_no_request(count: usize) {
     });
     println!("{count} reloads: {} answered, {} refused", tally.answered.len(), tally.refused.len());
     assert_eq!(tally.refused, Vec::<String>::new());
-    tally.assert_each_once(&site);
+    tally.assert_each_once(&site.home);
     wait_for_name(&site, "serving:7");
     let after = wait_until(|| match generations(&site) {
         all if all.len() == 1 => Ok(all),
@@ -48,14 +49,15 @@ fn clients_that_hang_up_make_no_difference_to_others() {
             text(reload(&site));
         }
     });
-    assert_eq!((tally.failed, tally.refused), (vec![], vec![]));
+    assert_eq!((tally.failed, tally.cut, tally.refused), (vec![], vec![], vec![]));
     wait_for_name(&site, "serving:7");
 }
 
 fn hang_up(site: &Running) {
     use std::io::Write;
     let mut packet = Vec::new();
-    crate::load::request("hung-up", 20, false).encode(None, &mut packet).unwrap();
+    let order = Order { name: "hung-up".to_owned(), ms: 20, is_post: false };
+    crate::load::request(&order).encode(None, &mut packet).unwrap();
     let mut stream = std::net::TcpStream::connect(site.address().to_string()).unwrap();
     stream.write_all(&packet).unwrap();
 }

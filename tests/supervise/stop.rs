@@ -5,6 +5,7 @@ use std::process::Output;
 use std::thread;
 
 use crate::load::{self, CLIENTS, MIXED, while_asked};
+use crate::support::orders::{self, Order};
 use crate::support::{PATIENCE, Running, docker, text, wait_until};
 use crate::{said, supervised};
 
@@ -21,7 +22,12 @@ fn wait_for_end(site: &Running) -> i32 {
 }
 
 #[test]
-#[ignore = "NOT RUN by the suite: once in four runs an answered order was missing in the page's own log, and it is not known why; cargo test --test supervise -- --ignored"]
+fn a_stop_answers_whoever_waits() {
+    stops_answer_whoever_waits(2);
+}
+
+#[test]
+#[ignore = "takes minutes, and proves what two stops do: cargo test --test supervise -- --ignored"]
 fn twenty_stops_answer_whoever_waits() {
     stops_answer_whoever_waits(20);
 }
@@ -30,12 +36,12 @@ fn twenty_stops_answer_whoever_waits() {
 /// that is not answered.
 fn stops_answer_whoever_waits(count: usize) {
     for _ in 0..count {
-        let site = supervised().env("CAC_STOP_TIMEOUT", ENOUGH).start();
+        let site = supervised().env("CAC_STOP_TIMEOUT", ENOUGH).with_own_network().start();
         let ((), tally) = while_asked(&site, CLIENTS, MIXED, || {
             text(docker(["stop", "--time", "60", &site.name]));
         });
         println!("a stop: {} answered, {} not connected", tally.answered.len(), tally.refused.len());
-        tally.assert_each_once(&site);
+        tally.assert_each_once(&site.home);
         assert_eq!(site.inspect("{{.State.ExitCode}}"), "0");
         assert_eq!(said(&site, &["stopped: every request was answered"]), 1, "{}", site.logs());
     }
@@ -54,10 +60,10 @@ fn an_idle_site_does_not_wait_for_the_deadline() {
 /// One client, whose page takes longer than anybody waits.
 fn while_an_endless_request_runs(stop_timeout: &str, act: impl FnOnce(&Running)) -> Running {
     let site = supervised().env("CAC_STOP_TIMEOUT", stop_timeout).start();
-    let request = load::request("endless", 3_600_000, false);
+    let request = load::request(&Order { name: "endless".to_owned(), ms: 3_600_000, is_post: false });
     thread::scope(|scope| {
         let asking = scope.spawn(|| site.client().fetch(&request, None, PATIENCE));
-        wait_until(|| match load::executed(&site).len() {
+        wait_until(|| match orders::executed(&site.home).len() {
             1 => Ok(()),
             _ => Err(site.logs()),
         });

@@ -70,9 +70,7 @@ impl Client {
         body: Option<&[u8]>,
         patience: Duration,
     ) -> io::Result<Response> {
-        let mut packet = Vec::new();
-        let length = body.map(|body| body.len() as u64);
-        request.encode(length, &mut packet).map_err(|error| io::Error::other(error.to_string()))?;
+        let packet = packet(request, body)?;
         let bytes = [&packet, body.unwrap_or_default()];
         if let Some(kept) = self.kept.take()
             && let Outcome::Answered(response) = self.exchange(kept, bytes, patience)?
@@ -80,13 +78,25 @@ impl Client {
             return Ok(response);
         }
         let fresh = self.connect(patience)?;
-        match self.exchange(fresh, bytes, patience)? {
+        self.fetch_over(fresh, request, body, patience)
+    }
+
+    /// The same over a connection that was made for it, and over no other.
+    pub fn fetch_over(
+        &mut self,
+        fresh: File,
+        request: &Request,
+        body: Option<&[u8]>,
+        patience: Duration,
+    ) -> io::Result<Response> {
+        let packet = packet(request, body)?;
+        match self.exchange(fresh, [&packet, body.unwrap_or_default()], patience)? {
             Outcome::Answered(response) => Ok(response),
             Outcome::NotTaken => Err(ErrorKind::UnexpectedEof.into()),
         }
     }
 
-    fn connect(&self, patience: Duration) -> io::Result<File> {
+    pub fn connect(&self, patience: Duration) -> io::Result<File> {
         Ok(File::from(match &self.address {
             Address::Inet(socket) => {
                 let stream = TcpStream::connect_timeout(socket, patience)?;
@@ -118,6 +128,13 @@ impl Client {
         }
         Ok(outcome)
     }
+}
+
+fn packet(request: &Request, body: Option<&[u8]>) -> io::Result<Vec<u8>> {
+    let mut packet = Vec::new();
+    let length = body.map(|body| body.len() as u64);
+    request.encode(length, &mut packet).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(packet)
 }
 
 /// The answer, and whether another may follow it.

@@ -3,6 +3,8 @@
 #![allow(dead_code)] // each test binary uses a part of this
 
 pub mod client;
+mod network;
+pub mod orders;
 pub mod project;
 
 use std::ffi::OsStr;
@@ -19,6 +21,7 @@ use cac_lsphp::lsapi::Request;
 use tempfile::TempDir;
 
 pub use client::{Client, Response};
+use network::Network;
 
 pub const UID: u32 = 61045;
 /// The home as the front end sees it.
@@ -65,12 +68,17 @@ pub fn text(output: Output) -> String {
 
 /// Asks again until the answer is no longer what to say when it stays so.
 #[track_caller]
-pub fn wait_until<T>(mut ask: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn wait_until<T>(ask: impl FnMut() -> Result<T, String>) -> T {
+    wait_for(PATIENCE, ask)
+}
+
+#[track_caller]
+pub fn wait_for<T>(patience: Duration, mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         match ask() {
             Ok(value) => return value,
-            Err(state) => assert!(Instant::now() < deadline, "after {PATIENCE:?} still: {state}"),
+            Err(state) => assert!(Instant::now() < deadline, "after {patience:?} still: {state}"),
         }
         sleep(Duration::from_millis(20));
     }
@@ -82,6 +90,12 @@ pub fn status_field(status: &str, name: &str) -> String {
     value.unwrap_or_else(|| panic!("no {name} in {status}")).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// For a container or a network of this run.
+fn unique_name() -> String {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    format!("cac-test-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
 /// For the `inspect` of Docker and podman: a container's address, whatever its network is called.
 pub const ADDRESS: &str = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
 
@@ -90,6 +104,7 @@ pub struct Site {
     home: PathBuf,
     /// Removed with the site, unless the home is somebody else's.
     _own_home: Option<TempDir>,
+    network: Option<Network>,
     options: Vec<String>,
     arguments: Vec<String>,
 }
@@ -103,7 +118,13 @@ impl Site {
 
     /// A site whose home stays when the site goes.
     pub fn at(home: &Path) -> Self {
-        let site = Site { home: home.to_owned(), _own_home: None, options: vec![], arguments: vec![] };
+        let site = Site {
+            home: home.to_owned(),
+            _own_home: None,
+            network: None,
+            options: vec![],
+            arguments: vec![],
+        };
         let volume = format!("{}:/home/alice", home.display());
         site.options(["--memory", "1g", "-v", &volume])
             .env("user", "alice")
@@ -115,6 +136,14 @@ impl Site {
     pub fn options<'a>(mut self, options: impl IntoIterator<Item = &'a str>) -> Self {
         self.options.extend(options.into_iter().map(str::to_owned));
         self
+    }
+
+    /// For a site whose visitors outlive it: on a network that others share, whichever container is started next
+    /// gets its address, and with it their connects, which their kernel repeats.
+    pub fn with_own_network(self) -> Self {
+        let network = Network::new();
+        let site = self.options(["--network", &network.name]);
+        Site { network: Some(network), ..site }
     }
 
     pub fn env(self, name: &str, value: &str) -> Self {
@@ -168,16 +197,20 @@ impl Site {
 
     /// Starts the site and does not wait for anything.
     pub fn launch(self) -> Running {
-        static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("cac-test-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        let name = unique_name();
         let image = made("CAC_TEST_IMAGE");
         let mut command = vec!["run", "-d", "--name", &name];
         command.extend(self.options.iter().map(String::as_str));
         command.push(&image);
         command.extend(self.arguments.iter().map(String::as_str));
         let started = docker(&command);
-        let mut site =
-            Running { name: name.clone(), home: self.home, _own_home: self._own_home, address: None };
+        let mut site = Running {
+            name: name.clone(),
+            home: self.home,
+            _own_home: self._own_home,
+            _network: self.network,
+            address: None,
+        };
         text(started);
         let ip = site.inspect(ADDRESS);
         site.address = format!("{ip}:9000").parse().ok();
@@ -190,6 +223,7 @@ pub struct Running {
     pub name: String,
     pub home: PathBuf,
     _own_home: Option<TempDir>,
+    _network: Option<Network>,
     address: Option<Address>,
 }
 
