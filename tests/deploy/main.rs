@@ -12,6 +12,7 @@ mod kubernetes;
 mod podman;
 mod pool;
 mod quadlet;
+mod supervised;
 
 use std::process::Command;
 

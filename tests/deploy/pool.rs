@@ -83,7 +83,7 @@ fn as_shipped_no_connection_is_kept_and_none_is_dropped() {
     assert_eq!(dropped(&project), before, "connects that the kernel dropped");
 }
 
-fn is_real(test: &str) -> bool {
+pub fn is_real(test: &str) -> bool {
     let is_real = !made("CAC_TEST_FRONT_END_COMPOSE").ends_with("stand_in.yaml");
     if !is_real {
         // Not by eprintln, which the test harness keeps to itself.
@@ -110,7 +110,7 @@ fn dropped(project: &Project) -> [u64; 2] {
 }
 
 /// OpenLiteSpeed's processes that serve, as this machine numbers them.
-fn processes(project: &Project) -> Vec<u32> {
+pub fn processes(project: &Project) -> Vec<u32> {
     let top = text(docker(["top", &project.container("front-end"), "-eo", "pid,args"]));
     let serving = top.lines().filter(|line| line.contains("(lshttpd - #"));
     serving.map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect()
