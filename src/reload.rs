@@ -183,6 +183,10 @@ fn prove_on(
     answer.map(drop).map_err(|reason| match control::receive_answer(stream, OBITUARY_TIME) {
         // That it has ended says more than that it did not answer.
         Ok(refused @ Answer::Refused(_)) => unexpected(refused),
+        // And that process 1 has ended, more than that.
+        Err(cause) if !matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            unreachable(cause)
+        }
         _ => {
             let (operation, cause) = ("proving the new lsphp", reason.to_string());
             Failure::system(operation, Object::Nothing, cause, "the old one goes on serving")
@@ -205,7 +209,8 @@ fn unexpected(answer: Answer) -> Failure {
 }
 
 fn unreachable(cause: io::Error) -> Failure {
-    let (path, hint) = (Path::new(CONTROL_SOCKET), "see the container's log; the old lsphp goes on serving");
+    // Whichever serves: it may have been in the middle of the change.
+    let (path, hint) = (Path::new(CONTROL_SOCKET), "see the container's log, and cac-lsphp healthcheck");
     Failure::system("reloading over", path, cause, hint)
 }
 

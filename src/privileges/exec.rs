@@ -55,6 +55,7 @@ pub fn not_executed(program: &Path, cause: Errno, if_missing: &'static str) -> F
         Errno::EAGAIN => {
             "the site's uid has as many processes as RLIMIT_NPROC allows, those of other containers included; raise ulimit nproc or give the site a uid of its own"
         }
+        Errno::ENOMEM => "the container's memory is used up; raise its limit",
         Errno::E2BIG => "pass fewer or shorter arguments and variables",
         _ => "it must be an executable that the site user may run",
     };
@@ -65,7 +66,7 @@ pub fn not_executed(program: &Path, cause: Errno, if_missing: &'static str) -> F
 pub fn unusable(fault: Fault) -> Failure {
     let exit = match fault.cause.errno {
         Some(Errno::ENOENT | Errno::ENOTDIR) => Exit::NotFound,
-        Some(Errno::EAGAIN) => Exit::System,
+        Some(Errno::EAGAIN | Errno::ENOMEM) => Exit::System,
         _ => Exit::NotExecutable,
     };
     Failure::new(exit, fault)
@@ -99,6 +100,7 @@ impl SiteUser {
     pub fn spawn(&self, program: &Program, listener: OwnedFd, stderr: OwnedFd) -> Result<Pid, Failure> {
         let image = Image::of(program)?;
         let address_space = program.address_space;
+        let parent = Pid::this();
         let mut command = Command::new(program.path);
         command.stdin(Stdio::from(listener)).stderr(Stdio::from(stderr));
         sys::before_exec(&mut command, move || {
@@ -106,6 +108,9 @@ impl SiteUser {
             SigSet::empty().thread_set_mask()?;
             // Its workers follow within a second, as they look for their parent.
             prctl::set_pdeathsig(Signal::SIGTERM)?;
+            if Pid::parent() != parent {
+                return Err(Errno::ESRCH.into()); // it ended before that
+            }
             limit_address_space(address_space)?;
             // Here, because Command sorts the environment: lsphp destroys what comes first.
             let never = execve(&image.path, &image.argv, &image.environment)?;

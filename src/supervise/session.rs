@@ -93,12 +93,12 @@ impl Session {
             let _ = kill(probe, Signal::SIGKILL);
         }
         self.phase = Phase::Over;
-        self.say(answer);
+        let _ = self.say(answer);
     }
 
-    fn say(&mut self, answer: &Answer) {
-        let _ = self.stream.set_write_timeout(Some(MESSAGE_TIME));
-        let _ = control::send(&mut self.stream, answer, None);
+    fn say(&mut self, answer: &Answer) -> std::io::Result<()> {
+        self.stream.set_write_timeout(Some(MESSAGE_TIME))?;
+        control::send(&mut self.stream, answer, None)
     }
 
     /// Whether the other side said something, or left.
@@ -178,12 +178,16 @@ impl Supervisor<'_> {
             warn!("proving a new lsphp beside workers that are busy: up to {more} MiB more than the budget");
         }
         match self.generations.start_probe(&session.specification, listener) {
-            Ok(probe) => {
-                session.say(&Answer::Started);
-                Phase::Proving(probe)
-            }
+            Ok(probe) => match session.say(&Answer::Started) {
+                Ok(()) => Phase::Proving(probe),
+                Err(cause) => {
+                    warn!("telling a reload that its lsphp runs: {cause}; it is refused");
+                    let _ = kill(probe, Signal::SIGKILL);
+                    Phase::Over
+                }
+            },
             Err(cause) => {
-                session.say(&Answer::Refused(cause.to_string()));
+                let _ = session.say(&Answer::Refused(cause.to_string()));
                 Phase::Over
             }
         }

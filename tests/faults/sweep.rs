@@ -7,7 +7,7 @@ use crate::outcome::{Ending, judge, leftovers};
 use crate::sandbox::{Begin, INI, Sandbox};
 use crate::trace::{self, Call};
 
-const FAULTS: [&str; 7] = [
+pub const FAULTS: [&str; 7] = [
     "error=EPERM",
     "error=EIO",
     "error=ENOSPC",

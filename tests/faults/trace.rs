@@ -18,9 +18,21 @@ pub struct Call {
 /// strace's doing and not counted by `when=`.
 pub fn of_boot(file: &Path) -> Vec<Call> {
     let text = fs::read_to_string(file).unwrap();
+    let mut calls = calls(text.lines().skip(1));
+    let exec = calls.iter().position(|call| call.name == "execve");
+    calls.truncate(exec.map_or(calls.len(), |exec| exec + 1));
+    calls
+}
+
+/// The calls of a process since strace attached to it.
+pub fn of_attached(file: &Path) -> Vec<Call> {
+    calls(fs::read_to_string(file).unwrap().lines())
+}
+
+fn calls<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Call> {
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     let mut calls = Vec::new();
-    for line in text.lines().skip(1) {
+    for line in lines {
         let Some((name, text)) = line.split_once('(') else { continue };
         if name.contains(' ') {
             continue; // a line about a signal
@@ -28,9 +40,6 @@ pub fn of_boot(file: &Path) -> Vec<Call> {
         let number = numbers.entry(name.to_owned()).or_default();
         *number += 1;
         calls.push(Call { name: name.to_owned(), number: *number, text: text.to_owned() });
-        if name == "execve" {
-            break;
-        }
     }
     calls
 }

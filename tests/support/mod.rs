@@ -73,14 +73,25 @@ pub fn wait_until<T>(ask: impl FnMut() -> Result<T, String>) -> T {
 }
 
 #[track_caller]
-pub fn wait_for<T>(patience: Duration, mut ask: impl FnMut() -> Result<T, String>) -> T {
+pub fn wait_for<T>(patience: Duration, ask: impl FnMut() -> Result<T, String>) -> T {
+    within(patience, ask).unwrap_or_else(|state| panic!("{state}"))
+}
+
+/// The same where that is not the end of the test.
+pub fn in_time<T>(ask: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+    within(PATIENCE, ask)
+}
+
+fn within<T>(patience: Duration, mut ask: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let deadline = Instant::now() + patience;
     loop {
         match ask() {
-            Ok(value) => return value,
-            Err(state) => assert!(Instant::now() < deadline, "after {patience:?} still: {state}"),
+            Ok(value) => return Ok(value),
+            Err(state) if Instant::now() >= deadline => {
+                return Err(format!("after {patience:?} still: {state}"));
+            }
+            Err(_) => sleep(Duration::from_millis(20)),
         }
-        sleep(Duration::from_millis(20));
     }
 }
 
