@@ -44,11 +44,7 @@ fn apply(privileged: &Privileged, run: &RunRecord<&Plan>, effect: &RootEffect) -
         }
         RootEffect::WriteIni { path } => runtime::write(privileged, path, run.plan.ini.render().as_bytes()),
         RootEffect::WriteRunRecord { path } => runtime::write_run_record(privileged, path, run),
-        RootEffect::AddAccount { user, uid, gid, home } => accounts::add(
-            privileged,
-            Path::new("/etc"),
-            &accounts::Account { user, uid: *uid, gid: *gid, home },
-        ),
+        RootEffect::AddAccount { .. } => accounts::add(privileged, Path::new("/etc"), &run.plan.site),
         RootEffect::PrepareHome { path, directories, uid, gid, take_ownership } => {
             let home = home::prepare(privileged, path, *uid, *gid, *take_ownership)?;
             home::chown_directories(privileged, home, directories, *uid, *gid)

@@ -12,7 +12,7 @@ use nix::sys::stat::{FileStat, Mode};
 
 use crate::failure::Failure;
 use crate::fault::Fault;
-use crate::identity::{Gid, Uid, User};
+use crate::identity::{Site, User};
 use crate::kernel_file;
 use crate::privileges::Privileged;
 use crate::tree::{Directory, Name};
@@ -25,43 +25,26 @@ const LARGEST_FILE: u64 = 16 * 1024 * 1024;
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
-/// The site's user as passwd(5) knows it.
-#[derive(Debug, Clone, Copy)]
-pub struct Account<'a> {
-    pub user: &'a User,
-    pub uid: Uid,
-    pub gid: Gid,
-    pub home: &'a Path,
-}
-
-impl Account<'_> {
-    fn passwd_line(&self) -> String {
-        let Account { user, uid, gid, home } = self;
-        format!("{user}:x:{uid}:{gid}::{}:/bin/sh\n", home.display())
-    }
-
-    fn group_line(&self) -> String {
-        format!("{}:x:{}:\n", self.user, self.gid)
-    }
-}
-
 /// Adds what is missing. An /etc that cannot be written is a warning: PHP works with numbers.
 ///
 /// # Errors
 /// The name belongs to another uid.
-pub fn add(privileged: &Privileged, etc: &Path, account: &Account) -> Result<(), Failure> {
-    let Account { user, uid, gid, .. } = account;
+pub fn add(privileged: &Privileged, etc: &Path, site: &Site) -> Result<(), Failure> {
+    let Site { user, uid, gid, home, .. } = site;
     let add = |file: &str, id: u32, line: &str| {
         add_entry(etc, file, user, id, line).unwrap_or_else(|cause| {
             warn_of_missing(privileged, user, &etc.join(file), cause);
             None
         })
     };
-    if let Some(other) = add("passwd", uid.as_raw(), &account.passwd_line()) {
+    // As passwd(5) and group(5) have them.
+    let passwd_line = format!("{user}:x:{uid}:{gid}::{}:/bin/sh\n", home.display());
+    let group_line = format!("{user}:x:{gid}:\n");
+    if let Some(other) = add("passwd", uid.as_raw(), &passwd_line) {
         let cause = format!("user {user} is uid {other} there, the site is uid {uid}");
         return Err(Failure::refused("adding to", &etc.join("passwd"), cause, "correct user or uid"));
     }
-    if let Some(other) = add("group", gid.as_raw(), &account.group_line()) {
+    if let Some(other) = add("group", gid.as_raw(), &group_line) {
         let cause = format!("group {user} is gid {other} there, the site is gid {gid}");
         Fault::new("adding to", &etc.join("group"), cause, "the entry stays as it is").warn();
     }

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use cac_lsphp::cgroup::{self, Limits};
-use cac_lsphp::effects::accounts::{self, Account};
+use cac_lsphp::effects::accounts;
 use cac_lsphp::fault::Fault;
-use cac_lsphp::identity::{Gid, StartedAs, Uid};
+use cac_lsphp::identity::{Gid, Site, StartedAs, Uid};
 use cac_lsphp::lsapi::response::{DecodeError, Decoder, Event};
 use cac_lsphp::lsphp::Lsphp;
 use cac_lsphp::plan::{self, Inputs, php_ini};
@@ -152,8 +152,8 @@ pub fn passwd(data: &[u8]) {
             None => (data, &b""[..]),
         };
         let (user, uid, gid) = ("alice".parse().unwrap(), Uid::new(7).unwrap(), Gid::new(8).unwrap());
-        let account = Account { user: &user, uid, gid, home: Path::new("/home/alice") };
-        let add = || accounts::add(&PRIVILEGED, etc.path(), &account).is_ok();
+        let site = Site::new(user, uid, gid, None);
+        let add = || accounts::add(&PRIVILEGED, etc.path(), &site).is_ok();
         let read = |name: &str| fs::read(etc.path().join(name)).unwrap();
 
         fs::write(etc.path().join("passwd"), passwd).unwrap();

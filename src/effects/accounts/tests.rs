@@ -3,6 +3,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::LazyLock;
 
 use super::*;
+use crate::identity::{Gid, Uid};
 
 /// A process has them once.
 static PRIVILEGED: LazyLock<Privileged> = LazyLock::new(|| Privileged::take().unwrap());
@@ -42,9 +43,9 @@ impl Etc {
 }
 
 fn add_to(etc: &Path, user: &str) -> Result<(), String> {
-    let (user, home) = (user.parse::<User>().unwrap(), Path::new("/home/alice"));
-    let account = Account { user: &user, uid: Uid::new(61045).unwrap(), gid: Gid::new(61046).unwrap(), home };
-    add(&PRIVILEGED, etc, &account).map_err(|error| error.to_string())
+    let (uid, gid) = (Uid::new(61045).unwrap(), Gid::new(61046).unwrap());
+    let site = Site::new(user.parse().unwrap(), uid, gid, None);
+    add(&PRIVILEGED, etc, &site).map_err(|error| error.to_string())
 }
 
 #[test]
