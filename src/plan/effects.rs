@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
 use super::listener::{ListenerPlan, Opener};
@@ -47,39 +48,21 @@ pub struct OpenControlSocket {
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum RootEffect {
     /// The directories below `/run`, root's own.
-    MakeRuntimeDirectories {
-        path: PathBuf,
-    },
+    MakeRuntimeDirectories { path: PathBuf },
     /// With the ends of the link, if that leads to the home by then.
-    WriteNormaliser {
-        path: PathBuf,
-        link: Option<PathBuf>,
-        home: PathBuf,
-    },
+    WriteNormaliser { path: PathBuf, link: Option<PathBuf>, home: PathBuf },
     /// `own` is the site's own preload script.
-    WritePreload {
-        path: PathBuf,
-        own: Option<String>,
-    },
-    WritePing {
-        path: PathBuf,
-    },
-    WriteOpcacheScript {
-        path: PathBuf,
-    },
-    WriteIni {
-        path: PathBuf,
-    },
-    WriteRunRecord {
-        path: PathBuf,
-    },
+    WritePreload { path: PathBuf, own: Option<String> },
+    /// What `healthcheck --deep` asks for.
+    WritePing { path: PathBuf },
+    /// What `opcache` asks for.
+    WriteOpcacheScript { path: PathBuf },
+    /// The site's PHP settings.
+    WriteIni { path: PathBuf },
+    /// `run.json`.
+    WriteRunRecord { path: PathBuf },
     /// Entries in /etc/passwd and /etc/group.
-    AddAccount {
-        user: User,
-        uid: Uid,
-        gid: Gid,
-        home: PathBuf,
-    },
+    AddAccount { user: User, uid: Uid, gid: Gid, home: PathBuf },
     /// Makes the home, or makes the site the owner of its top where that is root; then of directories in it that
     /// exist, never of what is in them.
     PrepareHome {
@@ -89,38 +72,25 @@ pub enum RootEffect {
         gid: Gid,
         take_ownership: bool,
     },
-    LinkSite {
-        link: PathBuf,
-        target: PathBuf,
-    },
+    /// How the front end's paths reach the home.
+    LinkSite { link: PathBuf, target: PathBuf },
     /// Makes the file cache, or gives an empty one of root's to the site, and names it to PHP in `ini` if nobody
     /// else may write there.
-    PrepareFileCache {
-        path: PathBuf,
-        ini: PathBuf,
-        uid: Uid,
-        gid: Gid,
-    },
+    PrepareFileCache { path: PathBuf, ini: PathBuf, uid: Uid, gid: Gid },
 }
 
 /// What the site user does itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "effect", rename_all = "snake_case")]
 pub enum SiteUserEffect {
-    MakeDirectory {
-        path: PathBuf,
-    },
-    MakeErrorLog {
-        path: PathBuf,
-    },
+    /// One that root has not found there.
+    MakeDirectory { path: PathBuf },
+    /// Empty.
+    MakeErrorLog { path: PathBuf },
     /// Looks whether the site's own ini keeps PHP from the normaliser.
-    LookAtUserIni {
-        path: PathBuf,
-    },
+    LookAtUserIni { path: PathBuf },
     /// Makes it where root might not, and looks whether PHP can write there.
-    MakeFileCache {
-        path: PathBuf,
-    },
+    MakeFileCache { path: PathBuf },
 }
 
 impl Effects {
@@ -188,46 +158,34 @@ fn site_user_effects(home: &Path, options: &Options) -> Vec<SiteUserEffect> {
     effects
 }
 
-/// One row of the printed list; a transition is what no effect stands for.
+/// One row of the printed list.
 #[derive(Serialize)]
-#[serde(untagged)]
-enum Row<'a> {
-    Listener {
-        r#as: &'static str,
-        #[serde(flatten)]
-        effect: &'a OpenListener,
-    },
-    Root {
-        r#as: &'static str,
-        #[serde(flatten)]
-        effect: &'a RootEffect,
-    },
-    Control {
-        r#as: &'static str,
-        #[serde(flatten)]
-        effect: &'a OpenControlSocket,
-    },
-    Transition {
-        r#as: &'static str,
-        effect: &'static str,
-    },
-    SiteUser {
-        r#as: &'static str,
-        #[serde(flatten)]
-        effect: &'a SiteUserEffect,
-    },
+struct Row<E> {
+    r#as: &'static str,
+    #[serde(flatten)]
+    effect: E,
+}
+
+/// What no effect stands for.
+#[derive(Serialize)]
+struct Transition {
+    effect: &'static str,
 }
 
 impl Serialize for Effects {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let listener = self.listener.iter().map(|effect| Row::Listener { r#as: "root", effect });
-        let root = self.root.iter().map(|effect| Row::Root { r#as: "root", effect });
-        let control = self.control.iter().map(|effect| Row::Control { r#as: "root", effect });
-        let drop = std::iter::once(Row::Transition { r#as: "root", effect: "drop_privileges" });
-        let site_user = self.site_user.iter().map(|effect| Row::SiteUser { r#as: "site_user", effect });
-        let end = if self.control.is_some() { "supervise" } else { "exec" };
-        let end = std::iter::once(Row::Transition { r#as: "site_user", effect: end });
-        serializer.collect_seq(listener.chain(root).chain(control).chain(drop).chain(site_user).chain(end))
+        let drop = Transition { effect: "drop_privileges" };
+        let end = Transition { effect: if self.control.is_some() { "supervise" } else { "exec" } };
+        let mut rows = serializer.serialize_seq(None)?;
+        let root = "root";
+        self.listener.iter().try_for_each(|effect| rows.serialize_element(&Row { r#as: root, effect }))?;
+        self.root.iter().try_for_each(|effect| rows.serialize_element(&Row { r#as: root, effect }))?;
+        self.control.iter().try_for_each(|effect| rows.serialize_element(&Row { r#as: root, effect }))?;
+        rows.serialize_element(&Row { r#as: root, effect: drop })?;
+        let user = "site_user";
+        self.site_user.iter().try_for_each(|effect| rows.serialize_element(&Row { r#as: user, effect }))?;
+        rows.serialize_element(&Row { r#as: user, effect: end })?;
+        rows.end()
     }
 }
 
