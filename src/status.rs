@@ -18,7 +18,7 @@ use self::estimate::{Estimate, Peaks};
 use crate::cgroup::{self, Limits};
 use crate::failure::Failure;
 use crate::health::{self, Reason};
-use crate::identity::Site;
+use crate::identity::{Domain, Site};
 use crate::privileges::{Privileged, Target};
 use crate::root::Root;
 pub(crate) use crate::running::StatusPlan;
@@ -110,18 +110,27 @@ impl Serialize for Down {
             up: bool,
             user: Option<&'a str>,
             domain: Option<&'a str>,
-            reason: &'static str,
+            reason: String,
             message: String,
         }
         let site = self.site.as_ref();
         Json {
             up: false,
             user: site.map(|site| site.user.as_str()),
-            domain: site.and_then(|site| Some(site.domain.as_ref()?.as_str())),
+            domain: site.and_then(|site| site.domain.as_ref().map(Domain::as_str)),
             reason: self.reason.name(),
             message: self.reason.to_string(),
         }
         .serialize(serializer)
+    }
+}
+
+/// User and domain of a site, whether or not it is up.
+pub fn names(site: &Result<Status, Down>) -> (&str, Option<&str>) {
+    match site {
+        Ok(status) => (&status.user, status.domain.as_deref()),
+        Err(Down { site: None, .. }) => ("", None),
+        Err(Down { site: Some(site), .. }) => (site.user.as_str(), site.domain.as_ref().map(Domain::as_str)),
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
 use super::discovery::Author;
 use super::look::{Look, Sighting};
 use crate::status::Status;
+use crate::status::text::{mib, number, time};
 use crate::supervise::name::Doing;
-
-const MIB: u64 = 1 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Column {
@@ -35,16 +35,16 @@ pub fn sort(sites: &mut [Sighting], column: Column) {
         let by_column = match column {
             Column::User => Ordering::Equal,
             Column::Domain => one.domain().cmp(&other.domain()),
-            Column::State => state(one).cmp(state(other)),
+            Column::State => state(one).cmp(&state(other)),
             Column::Workers | Column::Queue | Column::Memory | Column::Worker | Column::Oom => {
-                number(other, column).cmp(&number(one, column))
+                value(other, column).cmp(&value(one, column))
             }
         };
         by_column.then_with(|| names(one).cmp(&names(other)))
     });
 }
 
-fn number(site: &Sighting, column: Column) -> Option<u64> {
+fn value(site: &Sighting, column: Column) -> Option<u64> {
     let status = site.status.as_ref().ok()?;
     match column {
         Column::Workers => status.pool.workers.map(|_| status.pool.busy as u64),
@@ -57,11 +57,11 @@ fn number(site: &Sighting, column: Column) -> Option<u64> {
 }
 
 /// `serving`, or what is wrong.
-fn state(site: &Sighting) -> &'static str {
+fn state(site: &Sighting) -> String {
     match &site.status {
         Err(down) => down.reason.name(),
-        Ok(status) if status.pool.saturated => "saturated",
-        Ok(status) => status.doing.unwrap_or(Doing::Serving).word(),
+        Ok(status) if status.pool.saturated => "saturated".to_owned(),
+        Ok(status) => status.doing.unwrap_or(Doing::Serving).word().to_owned(),
     }
 }
 
@@ -80,7 +80,7 @@ impl fmt::Display for Table<'_> {
         for site in &self.0.sites {
             write!(f, "{:users$}  {:domains$}  ", user(site), domain(site))?;
             match &site.status {
-                Ok(status) => write!(f, "{}", Numbers(status))?,
+                Ok(status) => write_numbers(f, status)?,
                 Err(_) => write!(f, "{:>9} {:>9} {:>13} {:>7} {:>5}", "-", "-", "-", "-", "-")?,
             }
             writeln!(f, "  {}", state(site))?;
@@ -93,18 +93,14 @@ impl fmt::Display for Table<'_> {
 }
 
 /// The middle of a line.
-struct Numbers<'a>(&'a Status);
-
-impl fmt::Display for Numbers<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Status { pool, memory, estimate, .. } = self.0;
-        let busy = pool.workers.map(|_| pool.busy as u64);
-        let workers = format!("{}/{}", or_unknown(busy), pool.limit);
-        let queue = pool.queue.map_or("?".to_owned(), |queue| format!("{}/{}", queue.length, queue.limit));
-        let memory_of = format!("{}/{}", mib(memory.used_bytes), mib(memory.limit_bytes));
-        let (worker, kills) = (mib(estimate.p95_peak_bytes), or_unknown(memory.oom_kills));
-        write!(f, "{workers:>9} {queue:>9} {memory_of:>13} {worker:>7} {kills:>5}")
-    }
+fn write_numbers(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
+    let Status { pool, memory, estimate, .. } = status;
+    let busy = pool.workers.map(|_| pool.busy as u64);
+    let workers = format!("{}/{}", number(busy), pool.limit);
+    let queue = pool.queue.map_or("?".to_owned(), |queue| format!("{}/{}", queue.length, queue.limit));
+    let memory_of = format!("{}/{}", mib(memory.used_bytes), mib(memory.limit_bytes));
+    let (worker, kills) = (mib(estimate.p95_peak_bytes), number(memory.oom_kills));
+    write!(f, "{workers:>9} {queue:>9} {memory_of:>13} {worker:>7} {kills:>5}")
 }
 
 /// What the limits could carry.
@@ -132,10 +128,10 @@ impl fmt::Display for Suggestions<'_> {
                 mib(status.memory.limit_bytes),
                 estimate.workers,
                 estimate.setting_mib,
-                or_unknown(estimate.suggested_mib.map(u64::from)),
-                or_unknown(estimate.suggested_workers.map(u64::from)),
+                number(estimate.suggested_mib.map(u64::from)),
+                number(estimate.suggested_workers.map(u64::from)),
                 estimate.samples,
-                crate::status::text::time(std::time::Duration::from_secs(estimate.span_seconds)),
+                time(Duration::from_secs(estimate.span_seconds)),
             )?;
         }
         write!(f, "{total}")
@@ -170,7 +166,7 @@ impl Total {
 
 impl fmt::Display for Total {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limits = self.limit_bytes.div_ceil(MIB);
+        let limits = mib(Some(self.limit_bytes));
         writeln!(f, "{} sites with {} workers, limits of {limits} MiB together", self.sites, self.workers)?;
         match self.suggested {
             0 => writeln!(f, "too little was seen of each to suggest anything"),
@@ -194,14 +190,6 @@ fn domain(site: &Sighting) -> String {
 
 fn width(look: &Look, cell: fn(&Sighting) -> String) -> usize {
     look.sites.iter().map(|site| cell(site).chars().count()).max().unwrap_or_default().max("DOMAIN".len())
-}
-
-fn mib(bytes: Option<u64>) -> String {
-    or_unknown(bytes.map(|bytes| bytes.div_ceil(MIB)))
-}
-
-fn or_unknown(number: Option<u64>) -> String {
-    number.map_or("?".to_owned(), |number| number.to_string())
 }
 
 #[cfg(test)]

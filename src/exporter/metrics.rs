@@ -1,6 +1,5 @@
 //! A look as OpenMetrics: what `status` exposes of each site, and what this process has to say of itself.
 
-use std::collections::BTreeMap;
 use std::fmt::Error;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::status::openmetrics::{self, Site};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Refused {
     container: String,
-    reason: &'static str,
+    reason: String,
 }
 
 /// The exposition of `look`, which took so long.
@@ -40,10 +39,9 @@ pub fn render(look: Look, took: Duration) -> Result<String, Error> {
         let help = "How long the look at all sites took";
         registry.register_with_unit("lsphp_exporter_look", help, Unit::Seconds, took_seconds);
         let by_reason = Family::<Refused, Gauge>::default();
-        for (label, count) in
-            counted(refused.into_iter().map(|refusal| (refusal.container, refusal.reason.name())))
-        {
-            by_reason.get_or_create(&Refused { container: label.0, reason: label.1 }).set(count);
+        for refusal in refused {
+            let label = Refused { container: refusal.container, reason: refusal.reason.name() };
+            by_reason.get_or_create(&label).inc();
         }
         let help = "Records that are not what their container says: lies, or left by a site that has gone";
         registry.register("lsphp_exporter_refused_records", help, by_reason);
@@ -54,14 +52,6 @@ fn gauge(registry: &mut Registry, name: &str, help: &str, value: usize) {
     let gauge: Gauge = Gauge::default();
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
     registry.register(name, help, gauge);
-}
-
-fn counted<T: Ord>(all: impl Iterator<Item = T>) -> BTreeMap<T, i64> {
-    let mut counts = BTreeMap::new();
-    for one in all {
-        *counts.entry(one).or_default() += 1;
-    }
-    counts
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::paths::RUN_RECORD;
+
 /// A record that is not what its container says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -14,66 +16,43 @@ pub struct Refusal {
     pub reason: Reason,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What it has of the record's are numbers and names that were checked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
+    #[error("unreadable: {RUN_RECORD} cannot be read: {}; see who wrote it, then restart the container", .0.replace(char::is_control, " "))]
     Unreadable(String),
     /// The recorded process is not there, or has another start time.
-    NoProcess {
-        recorded: u32,
-    },
+    #[error(
+        "no such process: {RUN_RECORD} says that lsphp is process {recorded}, which is not in this container or was started at another time; restart the container if it should serve"
+    )]
+    NoProcess { recorded: u32 },
     /// Both as this machine numbers them; `None`: the recorded one is nobody here.
-    OtherUid {
-        recorded: Option<u32>,
-        actual: u32,
-    },
+    #[error("other uid: {RUN_RECORD} says {}, its process has {actual}: it lies about who it is", uid(*.recorded))]
+    OtherUid { recorded: Option<u32>, actual: u32 },
     /// Its container has a site already.
+    #[error("second record: {RUN_RECORD} is one more in a container that has a site already")]
     SecondRecord,
     /// A site that root has started has that user or domain, with another uid.
-    NameTaken {
-        name: String,
-        owner: u32,
-    },
+    #[error("name taken: {RUN_RECORD} says {name}, which is uid {owner}'s: it lies about who it is")]
+    NameTaken { name: String, owner: u32 },
+}
+
+fn uid(recorded: Option<u32>) -> String {
+    let nobody = || "a uid that its user namespace does not have".to_owned();
+    recorded.map_or_else(nobody, |uid| format!("uid {uid}"))
 }
 
 impl Reason {
-    /// The short name, the same in every release.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Unreadable(_) => "unreadable",
-            Self::NoProcess { .. } => "no such process",
-            Self::OtherUid { .. } => "other uid",
-            Self::SecondRecord => "second record",
-            Self::NameTaken { .. } => "name taken",
-        }
+    /// The short name, the same in every release: what stands before the first colon.
+    pub fn name(&self) -> String {
+        self.to_string().split(':').next().unwrap_or_default().to_owned()
     }
 }
 
-/// One line. What it has of the record's are numbers and names that were checked.
+/// One line.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { container, pid, reason } = self;
-        write!(f, "{container}, process {pid}: {}: /run/cac-lsphp/run.json ", reason.name())?;
-        match reason {
-            Reason::Unreadable(cause) => {
-                let cause = cause.replace(|character: char| character.is_control(), " ");
-                write!(f, "cannot be read: {cause}; see who wrote it, then restart the container")
-            }
-            Reason::NoProcess { recorded } => write!(
-                f,
-                "says that lsphp is process {recorded}, which is not in this container or was started at another time; restart the container if it should serve"
-            ),
-            Reason::OtherUid { recorded: Some(recorded), actual } => {
-                write!(f, "says uid {recorded}, its process has {actual}: it lies about who it is")
-            }
-            Reason::OtherUid { recorded: None, actual } => write!(
-                f,
-                "says a uid that its user namespace does not have, its process has {actual}: it lies about who it is"
-            ),
-            Reason::SecondRecord => f.write_str("is one more in a container that has a site already"),
-            Reason::NameTaken { name, owner } => {
-                write!(f, "says {name}, which is uid {owner}'s: it lies about who it is")
-            }
-        }
+        write!(f, "{}, process {}: {}", self.container, self.pid, self.reason)
     }
 }
 
@@ -83,7 +62,7 @@ impl Serialize for Refusal {
         struct Json<'a> {
             container: &'a str,
             pid: u32,
-            reason: &'static str,
+            reason: String,
             message: String,
         }
         let reason = self.reason.name();
@@ -109,10 +88,9 @@ mod tests {
     #[test]
     fn the_page_has_every_reason_and_no_other() {
         // From its text, so that none can be left out.
-        let source = include_str!("refusal.rs");
-        let (_, body) = source.split_once("pub fn name(&self)").unwrap();
-        let (body, _) = body.split_once("\n    }\n").unwrap();
-        let names: BTreeSet<_> = body.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+        let (source, _) = include_str!("refusal.rs").split_once("impl Reason").unwrap();
+        let lines = source.split("#[error(").skip(1).map(|line| line.split(['"', ':']).nth(1).unwrap());
+        let names: BTreeSet<_> = lines.map(str::to_owned).collect();
         assert_eq!(names.len(), 5, "{names:?}");
         assert_eq!(cells("| reason | meaning |"), names, "edit docs/exporter.md: its table of reasons");
     }

@@ -117,7 +117,7 @@ impl Serialize for Report {
         #[derive(Serialize)]
         struct Json<'a> {
             healthy: bool,
-            reason: Option<&'static str>,
+            reason: Option<String>,
             message: String,
             saturated: bool,
             #[serde(flatten)]

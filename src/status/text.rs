@@ -99,7 +99,7 @@ fn pool_line(pool: &Pool) -> String {
     }
 }
 
-/// Rounded up; `?` for what is not known.
+/// Rounded up.
 pub fn mib(bytes: Option<u64>) -> String {
     number(bytes.map(|bytes| bytes.div_ceil(MIB)))
 }
@@ -108,7 +108,8 @@ fn tenths(bytes: Option<u64>) -> String {
     bytes.map_or("?".to_owned(), |bytes| format!("{:.1}M", bytes as f64 / MIB as f64))
 }
 
-fn number(number: Option<u64>) -> String {
+/// `?` for what is not known.
+pub fn number(number: Option<u64>) -> String {
     number.map_or("?".to_owned(), |number| number.to_string())
 }
 

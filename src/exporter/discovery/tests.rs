@@ -83,7 +83,7 @@ impl Machine {
     fn refuses(&self, reason: &str) {
         let found = self.found();
         let reasons: Vec<_> = found.refused.iter().map(|refusal| refusal.reason.name()).collect();
-        assert_eq!((found.sites.len(), reasons), (0, vec![reason]), "{:?}", found.refused);
+        assert_eq!((found.sites.len(), reasons), (0, vec![reason.to_owned()]), "{:?}", found.refused);
     }
 }
 
