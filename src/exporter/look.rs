@@ -8,7 +8,6 @@ use serde::{Serialize, Serializer};
 use super::discovery::{self, Author, Site};
 use super::refusal::Refusal;
 use super::state::{Memory, SiteName};
-use crate::identity::Domain;
 use crate::status::distribution::Distribution;
 use crate::status::{self, Down, Status};
 
@@ -39,17 +38,11 @@ pub struct Sighting {
 
 impl Sighting {
     pub fn user(&self) -> &str {
-        match &self.status {
-            Ok(status) => &status.user,
-            Err(down) => down.site.as_ref().map_or("", |site| site.user.as_str()),
-        }
+        status::names(&self.status).0
     }
 
     pub fn domain(&self) -> Option<&str> {
-        match &self.status {
-            Ok(status) => status.domain.as_deref(),
-            Err(down) => down.site.as_ref()?.domain.as_ref().map(Domain::as_str),
-        }
+        status::names(&self.status).1
     }
 }
 

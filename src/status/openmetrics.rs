@@ -9,30 +9,37 @@ use prometheus_client::registry::{Registry, Unit};
 use super::distribution::Distribution;
 use super::{Down, Row, Status};
 
-/// A metric: its name without unit and `_total`, which the library appends.
+/// A gauge or a counter: its name without unit and `_total`, which the library appends.
 struct Metric {
     name: &'static str,
     unit: Option<Unit>,
     help: &'static str,
+    kind: MetricType,
     /// `None`: not known, so not exposed.
-    value: fn(&Status) -> Option<u64>,
+    value: Value,
 }
+
+type Value = fn(&Status) -> Option<u64>;
 
 const UP: (&str, &str) = ("phpfpm_up", "1: lsphp runs and listens, 0: it does not");
 
-const fn metric(name: &'static str, help: &'static str, value: fn(&Status) -> Option<u64>) -> Metric {
-    Metric { name, unit: None, help, value }
+const fn metric(name: &'static str, help: &'static str, value: Value) -> Metric {
+    Metric { name, unit: None, help, kind: MetricType::Gauge, value }
 }
 
-const fn bytes(name: &'static str, help: &'static str, value: fn(&Status) -> Option<u64>) -> Metric {
-    Metric { name, unit: Some(Unit::Bytes), help, value }
+const fn bytes(name: &'static str, help: &'static str, value: Value) -> Metric {
+    Metric { name, unit: Some(Unit::Bytes), help, kind: MetricType::Gauge, value }
 }
 
-const fn seconds(name: &'static str, help: &'static str, value: fn(&Status) -> Option<u64>) -> Metric {
-    Metric { name, unit: Some(Unit::Seconds), help, value }
+const fn seconds(name: &'static str, help: &'static str, value: Value) -> Metric {
+    Metric { name, unit: Some(Unit::Seconds), help, kind: MetricType::Gauge, value }
 }
 
-const GAUGES: [Metric; 23] = [
+const fn counter(name: &'static str, help: &'static str, value: Value) -> Metric {
+    Metric { name, unit: None, help, kind: MetricType::Counter, value }
+}
+
+const METRICS: [Metric; 25] = [
     metric("phpfpm_listen_queue", "Connections that wait to be accepted", |site| {
         Some(site.pool.queue?.length.into())
     }),
@@ -86,13 +93,10 @@ const GAUGES: [Metric; 23] = [
     seconds("lsphp_worker_samples_span", "How long ago the first of these was started", |site| {
         Some(site.estimate.span_seconds)
     }),
-];
-
-const COUNTERS: [Metric; 2] = [
-    metric("lsphp_oom_kills", "Processes of the site killed for lack of memory", |site| {
+    counter("lsphp_oom_kills", "Processes of the site killed for lack of memory", |site| {
         site.memory.oom_kills
     }),
-    metric("lsphp_forks_refused", "Forks refused by pids.max", |site| site.memory.forks_refused),
+    counter("lsphp_forks_refused", "Forks refused by pids.max", |site| site.memory.forks_refused),
 ];
 
 /// A site's, in their order.
@@ -148,24 +152,18 @@ impl Collector for Sites {
         for (labels, site) in &self.0 {
             up.encode_family(labels)?.encode_gauge(&u32::from(site.status.is_ok()))?;
         }
-        for metric in &GAUGES {
-            let mut known = self.known(metric.value).peekable();
+        for Metric { name, help, unit, kind, value } in &METRICS {
+            let mut known = self.known(value).peekable();
             if known.peek().is_none() {
                 continue;
             }
-            let unit = metric.unit.as_ref();
-            let mut family = encoder.encode_descriptor(metric.name, metric.help, unit, MetricType::Gauge)?;
-            known.try_for_each(|(labels, value)| family.encode_family(labels)?.encode_gauge(&value))?;
-        }
-        for metric in &COUNTERS {
-            let mut known = self.known(metric.value).peekable();
-            if known.peek().is_none() {
-                continue;
-            }
-            let mut family =
-                encoder.encode_descriptor(metric.name, metric.help, None, MetricType::Counter)?;
+            let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), *kind)?;
             for (labels, value) in known {
-                family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+                let mut sample = family.encode_family(labels)?;
+                match kind {
+                    MetricType::Counter => sample.encode_counter::<NoLabelSet, _, u64>(&value, None)?,
+                    _ => sample.encode_gauge(&value)?,
+                }
             }
         }
         self.encode_peaks(encoder)
@@ -189,17 +187,9 @@ impl Sites {
 }
 
 fn labels(site: &Site) -> Labels {
-    let (user, domain) = match &site.status {
-        Ok(status) => (status.user.clone(), status.domain.clone()),
-        Err(down) => {
-            let site = down.site.as_ref();
-            let domain = site.and_then(|site| site.domain.as_ref().map(ToString::to_string));
-            (site.map(|site| site.user.to_string()).unwrap_or_default(), domain)
-        }
-    };
-    let mut labels = vec![("user", user), ("domain", domain.unwrap_or_default())];
-    labels.extend(site.labels.iter().cloned());
-    labels
+    let (user, domain) = super::names(&site.status);
+    let own = [("user", user.to_owned()), ("domain", domain.unwrap_or_default().to_owned())];
+    own.into_iter().chain(site.labels.iter().cloned()).collect()
 }
 
 fn sum(site: &Status, bytes: fn(&Row) -> Option<u64>) -> Option<u64> {

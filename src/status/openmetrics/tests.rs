@@ -12,11 +12,11 @@ fn rendered(sites: Vec<Result<Status, Down>>) -> String {
 
 /// Names as they are exposed.
 fn names() -> BTreeSet<String> {
-    let unit =
-        |metric: &Metric| metric.unit.as_ref().map_or(String::new(), |unit| format!("_{}", unit.as_str()));
-    let gauges = GAUGES.map(|metric| format!("{}{}", metric.name, unit(&metric)));
-    let counters = COUNTERS.map(|metric| format!("{}_total", metric.name));
-    [gauges.as_slice(), &counters, &[UP.0.to_owned()]].concat().into_iter().collect()
+    let exposed = METRICS.map(|metric| match metric.kind {
+        MetricType::Counter => format!("{}_total", metric.name),
+        _ => metric.unit.map_or(metric.name.to_owned(), |unit| format!("{}_{}", metric.name, unit.as_str())),
+    });
+    exposed.into_iter().chain([UP.0.to_owned()]).collect()
 }
 
 #[test]
