@@ -36,81 +36,49 @@ pub struct Finding {
 /// `saturated: …`, on one line.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.fault.name(), OneLine(&self.message))
+        write!(f, "{}: {}", self.fault.0, OneLine(&self.message))
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Symptom {
-    Down,
-    PlanRefused,
-    PlanWarning,
-    Changed,
-    NormaliserReplaced,
-    NormaliserShutOut,
-    DocumentRoot,
-    ErrorLog,
-    Volume,
-    FileCache,
-    EstimateTooLow,
-    EstimateTooHigh,
-    Saturated,
-    Stuck,
-    TooManyChildren,
-    OomKills,
-    ForksRefused,
-    OldLsphp,
-    Opcache,
-}
+/// The short name of a fault, the same in every release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Symptom(&'static str);
 
 impl Symptom {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Down => "down",
-            Self::PlanRefused => "plan refused",
-            Self::PlanWarning => "plan warning",
-            Self::Changed => "changed",
-            Self::NormaliserReplaced => "normaliser replaced",
-            Self::NormaliserShutOut => "normaliser shut out",
-            Self::DocumentRoot => "document root",
-            Self::ErrorLog => "error log",
-            Self::Volume => "volume",
-            Self::FileCache => "file cache",
-            Self::EstimateTooLow => "estimate too low",
-            Self::EstimateTooHigh => "estimate too high",
-            Self::Saturated => "saturated",
-            Self::Stuck => "stuck",
-            Self::TooManyChildren => "too many children",
-            Self::OomKills => "OOM kills",
-            Self::ForksRefused => "forks refused",
-            Self::OldLsphp => "old lsphp",
-            Self::Opcache => "opcache",
-        }
-    }
+    const DOWN: Self = Self("down");
+    const PLAN_REFUSED: Self = Self("plan refused");
+    const PLAN_WARNING: Self = Self("plan warning");
+    const CHANGED: Self = Self("changed");
+    const NORMALISER_REPLACED: Self = Self("normaliser replaced");
+    const NORMALISER_SHUT_OUT: Self = Self("normaliser shut out");
+    const DOCUMENT_ROOT: Self = Self("document root");
+    const ERROR_LOG: Self = Self("error log");
+    const VOLUME: Self = Self("volume");
+    const FILE_CACHE: Self = Self("file cache");
+    const ESTIMATE_TOO_LOW: Self = Self("estimate too low");
+    const ESTIMATE_TOO_HIGH: Self = Self("estimate too high");
+    const SATURATED: Self = Self("saturated");
+    const STUCK: Self = Self("stuck");
+    const TOO_MANY_CHILDREN: Self = Self("too many children");
+    const OOM_KILLS: Self = Self("OOM kills");
+    const FORKS_REFUSED: Self = Self("forks refused");
+    const OLD_LSPHP: Self = Self("old lsphp");
+    const OPCACHE: Self = Self("opcache");
 
     fn found(self, message: impl Into<String>) -> Finding {
         Finding { fault: self, message: message.into() }
     }
 }
 
-impl Serialize for Symptom {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.name().serialize(serializer)
-    }
-}
-
 /// Looks at the site that `run` records, as its user; `deep`ly: over a worker too.
-pub fn examine(root: &Path, run: &RunRecord<StatusPlan>, deep: bool) -> Vec<Finding> {
+///
+/// # Errors
+/// lsphp does not run.
+pub fn examine(root: &Path, run: &RunRecord<StatusPlan>, deep: bool) -> Result<Vec<Finding>, Down> {
     let mut peaks = Peaks::default();
-    let first = match status::look(root, run, &mut peaks) {
-        Ok(status) => status,
-        Err(down) => return vec![is_down(&down)],
-    };
+    let first = status::look(root, run, &mut peaks)?;
     std::thread::sleep(BETWEEN_LOOKS);
-    let second = match status::look(root, run, &mut peaks) {
-        Ok(status) => status,
-        Err(down) => return vec![is_down(&down)],
-    };
+    let second = status::look(root, run, &mut peaks)?;
     let mut findings = home::examine(run);
     findings.extend(file_cache::examine(run, &second));
     findings.extend(pool::examine(&first, &second));
@@ -118,7 +86,7 @@ pub fn examine(root: &Path, run: &RunRecord<StatusPlan>, deep: bool) -> Vec<Find
     if deep {
         findings.extend(opcache::examine(run));
     }
-    findings
+    Ok(findings)
 }
 
 pub fn is_down(down: &Down) -> Finding {
@@ -126,7 +94,7 @@ pub fn is_down(down: &Down) -> Finding {
         Reason::Starting { .. } | Reason::Restarting { .. } => "; look again in a moment",
         _ => "",
     };
-    Symptom::Down.found(format!("{}{hint}", down.reason))
+    Symptom::DOWN.found(format!("{}{hint}", down.reason))
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ pub fn run(arguments: &DoctorArgs) -> Exit {
                 complain(error);
                 return Exit::Privileges;
             }
-            findings.extend(doctor::examine(Path::new(ROOT), &run, arguments.deep));
+            let found = doctor::examine(Path::new(ROOT), &run, arguments.deep);
+            findings.extend(found.unwrap_or_else(|down| vec![doctor::is_down(&down)]));
             findings
         }
         Err(down) => vec![doctor::is_down(&down)],

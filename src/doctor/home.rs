@@ -27,7 +27,7 @@ pub fn examine(run: &RunRecord<StatusPlan>) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(replaced(&user_ini));
     let shut_out = crate::effects::look_at_user_ini(&user_ini, directives).err();
-    findings.extend(shut_out.map(|fault| Symptom::NormaliserShutOut.found(fault.to_string())));
+    findings.extend(shut_out.map(|fault| Symptom::NORMALISER_SHUT_OUT.found(fault.to_string())));
     let gid = run.plan.site.gid.as_raw();
     findings.extend([home.clone(), home.join(PUBLIC_HTML)].iter().find_map(|path| closed(path, gid)));
     findings.extend(directives.get("error_log").and_then(|log| unwritable(Path::new(log))));
@@ -42,7 +42,7 @@ fn replaced(user_ini: &Path) -> Option<Finding> {
     let prepended = user_ini_value(&text, "auto_prepend_file")?;
     let includes_ours = || read(Path::new(prepended)).is_some_and(|text| text.contains(NORMALISER));
     (prepended != NORMALISER && !includes_ours()).then(|| {
-        Symptom::NormaliserReplaced.found(format!(
+        Symptom::NORMALISER_REPLACED.found(format!(
             "{} prepends {}, so scripts see the front end's paths below /mnt/users: begin that file with include '{NORMALISER}';",
             user_ini.display(),
             prepended.escape_debug()
@@ -63,7 +63,7 @@ fn closed(path: &Path, site_gid: u32) -> Option<Finding> {
     let front_end_may =
         metadata.mode() & 0o001 != 0 || (metadata.mode() & 0o010 != 0 && metadata.gid() != site_gid);
     (!front_end_may).then(|| {
-        Symptom::DocumentRoot.found(format!(
+        Symptom::DOCUMENT_ROOT.found(format!(
             "the front end may not enter {} (mode {:o}): chmod o+x, or give it to the front end's group",
             path.display(),
             metadata.mode() & 0o7777
@@ -79,7 +79,7 @@ fn unwritable(log: &Path) -> Option<Finding> {
         // A link or a pipe is the site's own way.
         Ok(_) => return None,
     };
-    Some(Symptom::ErrorLog.found(format!(
+    Some(Symptom::ERROR_LOG.found(format!(
         "{}: {cause}, so PHP's errors go to the container's log: make it with mode 0644, owned by the site's user",
         log.display()
     )))
@@ -89,7 +89,7 @@ fn volume(home: &Path) -> Option<Finding> {
     let file_system = statvfs(home).ok()?;
     let home = home.display();
     if file_system.flags().contains(FsFlags::ST_RDONLY) {
-        return Some(Symptom::Volume.found(format!(
+        return Some(Symptom::VOLUME.found(format!(
             "{home} is read-only: mount it writable (docker run -v without :ro), or send uploads and logs elsewhere"
         )));
     }
@@ -100,12 +100,12 @@ fn volume(home: &Path) -> Option<Finding> {
     let room = blocks.saturating_mul(size);
     if room < LEAST_ROOM {
         return Some(
-            Symptom::Volume
+            Symptom::VOLUME
                 .found(format!("{home} has {} MiB left: free some, or enlarge the volume", room >> 20)),
         );
     }
     (file_system.files() > 0 && file_system.files_available() == 0).then(|| {
-        Symptom::Volume.found(format!(
+        Symptom::VOLUME.found(format!(
             "{home} has no room for another file: remove some, such as old sessions and caches"
         ))
     })

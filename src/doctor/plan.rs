@@ -12,16 +12,16 @@ pub fn examine(run: &RunRecord<StatusPlan>, now: &Result<Plan, Vec<Fault>>) -> V
     let plan = match now {
         Ok(plan) => plan,
         Err(faults) => {
-            return faults.iter().map(|fault| Symptom::PlanRefused.found(fault.to_string())).collect();
+            return faults.iter().map(|fault| Symptom::PLAN_REFUSED.found(fault.to_string())).collect();
         }
     };
-    let warnings = plan.warnings.iter().map(|warning| Symptom::PlanWarning.found(warning.to_string()));
+    let warnings = plan.warnings.iter().map(|warning| Symptom::PLAN_WARNING.found(warning.to_string()));
     let changes = reload::changes(&run.plan, plan).join(", ");
     let hint = match run.plan.supervision {
         Some(_) => "run cac-lsphp reload",
         None => "restart the container (with CAC_SUPERVISE=1, cac-lsphp reload would be enough)",
     };
     let changed =
-        (!changes.is_empty()).then(|| Symptom::Changed.found(format!("since the start: {changes}; {hint}")));
+        (!changes.is_empty()).then(|| Symptom::CHANGED.found(format!("since the start: {changes}; {hint}")));
     warnings.chain(changed).collect()
 }

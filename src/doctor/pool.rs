@@ -35,21 +35,21 @@ fn estimate(status: &Status) -> Option<Finding> {
             |_| estimate.message.clone(),
         );
         return Some(
-            Symptom::EstimateTooLow.found(format!(
+            Symptom::ESTIMATE_TOO_LOW.found(format!(
                 "a worker needed {largest} MiB, LSPHP_WORKER_ESTIMATE_MB is {setting}: {hint}"
             )),
         );
     }
     let (suggested, carried) = (u64::from(estimate.suggested_mib?), estimate.suggested_workers?);
     (suggested * 2 <= setting && carried > estimate.workers)
-        .then(|| Symptom::EstimateTooHigh.found(estimate.message.clone()))
+        .then(|| Symptom::ESTIMATE_TOO_HIGH.found(estimate.message.clone()))
 }
 
 /// Full once may be a burst; full at both looks is not.
 fn saturated(first: &Status, second: &Status) -> Option<Finding> {
     let queue = second.pool.queue?;
     (first.pool.saturated && second.pool.saturated).then(|| {
-        Symptom::Saturated.found(format!(
+        Symptom::SATURATED.found(format!(
             "{} connections wait, of {} that may, while {} of {} workers are busy: see in cac-lsphp status what they do; raise the memory limit, or lower the front end's maxConns",
             queue.length, queue.limit, second.pool.busy, second.pool.limit
         ))
@@ -58,7 +58,7 @@ fn saturated(first: &Status, second: &Status) -> Option<Finding> {
 
 fn too_many_children(status: &Status) -> Option<Finding> {
     status.pool.workers.is_none().then(|| {
-        Symptom::TooManyChildren.found(
+        Symptom::TOO_MANY_CHILDREN.found(
             "lsphp has more children than this looks through, such as programs that the site has left behind: end them, or restart the container",
         )
     })
@@ -66,7 +66,7 @@ fn too_many_children(status: &Status) -> Option<Finding> {
 
 fn oom_kills(status: &Status) -> Option<Finding> {
     let kills = status.memory.oom_kills.filter(|kills| *kills > 0)?;
-    Some(Symptom::OomKills.found(format!(
+    Some(Symptom::OOM_KILLS.found(format!(
         "{kills} since the container was started: raise the memory limit or LSPHP_WORKER_ESTIMATE_MB (now {}); the count starts anew with the container",
         status.estimate.setting_mib
     )))
@@ -74,7 +74,7 @@ fn oom_kills(status: &Status) -> Option<Finding> {
 
 fn forks_refused(status: &Status) -> Option<Finding> {
     let refused = status.memory.forks_refused.filter(|refused| *refused > 0)?;
-    Some(Symptom::ForksRefused.found(format!(
+    Some(Symptom::FORKS_REFUSED.found(format!(
         "{refused} by pids.max since the container was started: raise it (docker run --pids-limit), or end what the site has left running"
     )))
 }
@@ -94,7 +94,7 @@ fn stuck(first: &Status, second: &Status) -> Option<Finding> {
     }
     let (script, workers) = scripts.into_iter().max_by_key(|(_, workers)| *workers)?;
     (workers >= 2 && workers * 2 >= second.pool.limit).then(|| {
-        Symptom::Stuck.found(format!(
+        Symptom::STUCK.found(format!(
             "{workers} of {} workers have been in one request of {script} for seconds: see what it waits for (a database, another host); LSAPI_MAX_PROCESS_TIME ends what takes too long",
             second.pool.limit
         ))
@@ -108,7 +108,7 @@ pub fn old_lsphp(status: &Status, lsphp: &Path) -> Option<Finding> {
     let started = now.checked_sub(status.lsphp.iter().map(|row| row.age_seconds).min()?)?;
     // Both are cut to whole seconds.
     (changed > started + 1).then(|| {
-        Symptom::OldLsphp.found(format!(
+        Symptom::OLD_LSPHP.found(format!(
             "{} has changed since lsphp was started from it: restart the container, or run cac-lsphp reload where it is supervised",
             lsphp.display()
         ))
