@@ -2,27 +2,20 @@
 
 use std::process::ExitCode;
 
-/// How the program ends when it does not become lsphp. The numbers are the contract with panels.
+/// How the program ends when it does not become lsphp; [`Exit::MEANINGS`] says what each tells. The numbers are
+/// the contract with panels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done.
     Success = 0,
-    /// The site is not healthy, which `status` and `opcache` say too; `healthcheck` knows no other failure.
+    /// `healthcheck` knows no other failure.
     Unhealthy = 1,
-    /// The command line is wrong (`EX_USAGE`).
-    Usage = 64,
-    /// A defect of this program (`EX_SOFTWARE`).
-    Internal = 70,
-    /// An effect on the system failed (`EX_OSERR`).
-    System = 71,
-    /// Privileges could not be dropped, or the proof of the drop failed (`EX_NOPERM`).
-    Privileges = 77,
-    /// The environment or the plan is refused (`EX_CONFIG`).
-    Refused = 78,
-    /// lsphp is there but cannot be executed.
+    Usage = 64,      // EX_USAGE
+    Internal = 70,   // EX_SOFTWARE
+    System = 71,     // EX_OSERR
+    Privileges = 77, // EX_NOPERM
+    Refused = 78,    // EX_CONFIG
     NotExecutable = 126,
-    /// lsphp is not there.
     NotFound = 127,
 }
 

@@ -43,9 +43,10 @@ impl Failure {
         Self { exit: Exit::Refused, faults }
     }
 
-    /// Logs a line for each fault.
-    pub fn report(&self) {
+    /// Logs a line for each fault; how to end.
+    pub fn report(&self) -> Exit {
         self.faults.iter().for_each(Fault::error);
+        self.exit
     }
 }
 

@@ -37,8 +37,7 @@ pub fn run_external(command: &[OsString]) -> Exit {
 
 fn as_site_user(command: &[OsString]) -> Exit {
     let Err(error) = become_command(command);
-    error.report();
-    error.exit
+    error.report()
 }
 
 fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, Failure> {

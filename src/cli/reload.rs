@@ -7,9 +7,6 @@ use crate::reload;
 pub fn run() -> Exit {
     match reload::reload() {
         Ok(reloaded) => super::write_out(format!("{reloaded}\n").as_bytes()),
-        Err(error) => {
-            error.report();
-            error.exit
-        }
+        Err(error) => error.report(),
     }
 }

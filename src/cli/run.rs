@@ -11,9 +11,6 @@ pub fn run() -> Exit {
         // lsphp's own code, as if it were pid 1 itself.
         Ok(Ending::Failed(code)) => std::process::exit(code.into()),
         Ok(Ending::NoListener) => Exit::System,
-        Err(error) => {
-            error.report();
-            error.exit
-        }
+        Err(error) => error.report(),
     }
 }

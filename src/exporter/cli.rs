@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use super::list::{self, Column};
 use super::look::{Look, look};
 use super::serve::{Exporter, serve};
 use super::state::Memory;
-use crate::cli::{catch_panics, complain_as, refuse, write_or_stop, write_out};
+use crate::cli::{Format, catch_panics, complain_as, refuse, write_or_stop, write_out};
 use crate::exit::Exit;
 
 const PROGRAM: &str = "cac-lsphp-exporter";
@@ -53,12 +53,6 @@ struct ServeArgs {
     /// Keep what workers needed in this file, over restarts
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 #[derive(Debug, Args)]
