@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// 3.5 MiB, more than any of them has; what lies beyond is not wanted, whatever the file is.
-const MAX_SIZE: u64 = (USUAL_SIZE as u64) << 11;
+pub const MAX_SIZE: u64 = (USUAL_SIZE as u64) << 11;
 
 /// More than most of them have, `/proc/self/status` with its 1.4 KiB included.
 const USUAL_SIZE: usize = 1792;
@@ -39,18 +39,9 @@ pub fn read_from(mut file: File) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Reads all of `path`, a table that the kernel makes up line by line, such as mountinfo: a read ends
-/// before the line that its page has no room for, and only one of nothing is the last.
-pub fn read_table(path: &Path) -> io::Result<Vec<u8>> {
-    read_table_from(open(path)?)
-}
-
-/// The same of a file that is open.
-pub fn read_table_from(file: File) -> io::Result<Vec<u8>> {
-    read_start_from(file, MAX_SIZE)
-}
-
-/// Reads the first `most` bytes of such a table, or of any file that somebody else may have written.
+/// Reads the first `most` bytes of any file that somebody else may have written, or of a table that the kernel
+/// makes up line by line, such as mountinfo: a read of that ends before the line that its page has no room for, and
+/// only one of nothing is the last.
 pub fn read_start(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_start_from(open(path)?, most)
 }
@@ -71,6 +62,10 @@ pub fn open(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read_table(path: &Path) -> io::Result<Vec<u8>> {
+        read_start(path, MAX_SIZE)
+    }
 
     #[test]
     fn files_of_every_size_are_read_whole() {

@@ -61,9 +61,9 @@ impl Root {
         kernel_file::read_from(self.open(path)?)
     }
 
-    /// Reads a table as [`kernel_file::read_table`] does.
+    /// Reads a table as [`kernel_file::read_start`] does, all of it.
     pub fn read_table(&self, path: &Path) -> io::Result<Vec<u8>> {
-        kernel_file::read_table_from(self.open(path)?)
+        kernel_file::read_start_from(self.open(path)?, kernel_file::MAX_SIZE)
     }
 
     pub fn exists(&self, path: &Path) -> bool {

@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
-use nix::errno::Errno;
-
 use crate::fault::{Cause, Fault};
 use crate::root::Root;
 
@@ -42,31 +40,20 @@ impl<'a> KernelFiles<'a> {
         content.map_err(|error| self.warn(path, error, "")).ok()
     }
 
-    /// Reads the limit that `path` states; 0, an empty file and garbage are no limits, and warned
-    /// about. A file that is absent is `Err`, for the caller to judge.
-    pub(super) fn read_limit(&mut self, path: &Path) -> Result<Option<u64>, Absent> {
-        let content = match self.read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Absent),
-            Err(error) => {
-                self.warn(path, error, NOT_USED);
-                return Ok(None);
-            }
-            Ok(content) => content,
-        };
-        Ok(parse_limit(&content).unwrap_or_else(|problem| {
-            self.warn(path, problem, NOT_USED);
-            None
-        }))
-    }
-
-    /// Reads the limit `name` in `directory`. It is absent where its controller is not enabled and
-    /// in the topmost cgroup; then its `twin` is absent too, or it is a fault.
-    pub(super) fn read_limit_beside(&mut self, directory: &Path, name: &str, twin: &str) -> Option<u64> {
+    /// Reads the limit `name` in `directory`; 0, an empty file and garbage are no limits, and warned about. So is
+    /// an absent file unless it has a `twin` that is absent too, as where its controller is not enabled and in the
+    /// topmost cgroup.
+    pub(super) fn read_limit(&mut self, directory: &Path, name: &str, twin: Option<&str>) -> Option<u64> {
         let path = directory.join(name);
-        self.read_limit(&path).unwrap_or_else(|Absent| {
-            if self.root.exists(&directory.join(twin)) {
-                self.warn(&path, Errno::ENOENT, NOT_USED);
+        let is_absent = |twin: &str| !self.root.exists(&directory.join(twin));
+        let limit = match self.read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && twin.is_some_and(is_absent) => {
+                return None;
             }
+            content => content.map_err(Cause::from).and_then(|content| parse_limit(&content)),
+        };
+        limit.unwrap_or_else(|cause| {
+            self.warn(&path, cause, NOT_USED);
             None
         })
     }
@@ -87,10 +74,6 @@ impl<'a> KernelFiles<'a> {
         self.warnings
     }
 }
-
-/// There is no such file.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Absent;
 
 /// What a limit file says: a number, or `max` for none.
 fn parse_limit(content: &[u8]) -> Result<Option<u64>, Cause> {

@@ -2,10 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-
 use super::MemoryLimit;
-use super::files::{Absent, KernelFiles, NOT_USED, keyed_number, lines, parse_number};
+use super::files::{KernelFiles, NOT_USED, keyed_number, lines, parse_number};
 use super::hierarchy::{Directory, Hierarchy};
 use super::version::Version;
 
@@ -52,7 +50,7 @@ fn v2_limits(files: &mut KernelFiles, directories: &[Directory]) -> Vec<MemoryLi
     let mut found = Vec::new();
     for directory in directories {
         for (name, twin) in [("memory.max", "memory.high"), ("memory.high", "memory.max")] {
-            let limit = files.read_limit_beside(&directory.path, name, twin);
+            let limit = files.read_limit(&directory.path, name, Some(twin));
             found.extend(limit.map(|bytes| limit_of(Version::V2, name, directory, bytes)));
         }
     }
@@ -84,14 +82,8 @@ fn v1_limits(files: &mut KernelFiles, directories: &[Directory]) -> Vec<MemoryLi
 
 fn v1_limit(files: &mut KernelFiles, directory: &Directory) -> Option<MemoryLimit> {
     let name = "memory.limit_in_bytes";
-    let path = directory.path.join(name);
-    match files.read_limit(&path) {
-        Ok(limit) => limit.map(|bytes| limit_of(Version::V1, name, directory, bytes)),
-        Err(Absent) => {
-            files.warn(&path, Errno::ENOENT, NOT_USED);
-            None
-        }
-    }
+    let limit = files.read_limit(&directory.path, name, None);
+    limit.map(|bytes| limit_of(Version::V1, name, directory, bytes))
 }
 
 fn v1_hierarchical_limit(files: &mut KernelFiles, own: &Directory) -> Option<u64> {

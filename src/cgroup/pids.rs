@@ -9,7 +9,7 @@ use super::hierarchy::Hierarchy;
 /// The tightest `pids.max` from the own cgroup up; each of them applies.
 pub(super) fn limit(files: &mut KernelFiles, hierarchy: &Hierarchy) -> Option<PidsLimit> {
     let limits = hierarchy.directories.iter().filter_map(|directory| {
-        let max = files.read_limit_beside(&directory.path, "pids.max", "pids.events")?;
+        let max = files.read_limit(&directory.path, "pids.max", Some("pids.events"))?;
         Some(PidsLimit { max, source: format!("{} pids.max of {}", hierarchy.version, directory.cgroup) })
     });
     limits.min_by_key(|limit| limit.max)

@@ -13,7 +13,7 @@ use crate::status::Status;
 pub fn examine(run: &RunRecord<StatusPlan>, status: &Status) -> Vec<Finding> {
     let Some(directory) = &run.plan.opcache.file_cache else { return Vec::new() };
     let found = [unfit(directory, run), switched_off(status), damaged(directory)];
-    found.into_iter().flatten().map(|message| Symptom::FileCache.found(message)).collect()
+    found.into_iter().flatten().map(|message| Symptom::FILE_CACHE.found(message)).collect()
 }
 
 fn unfit(directory: &Path, run: &RunRecord<StatusPlan>) -> Option<String> {
@@ -30,8 +30,8 @@ fn unfit(directory: &Path, run: &RunRecord<StatusPlan>) -> Option<String> {
 /// pid 1 has started lsphp without what names the cache to PHP.
 fn switched_off(status: &Status) -> Option<String> {
     let lsphp = status.lsphp.last().filter(|_| status.doing.is_some())?;
-    let environment =
-        kernel_file::read_table(&Path::new("/proc").join(lsphp.pid.to_string()).join("environ")).ok()?;
+    let environment = Path::new("/proc").join(lsphp.pid.to_string()).join("environ");
+    let environment = kernel_file::read_start(&environment, kernel_file::MAX_SIZE).ok()?;
     let needle = FILE_CACHE_INI_DIRECTORY.as_bytes();
     let is_named = environment.windows(needle.len()).any(|part| part == needle);
     (!is_named && !environment.is_empty()).then(|| {
