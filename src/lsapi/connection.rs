@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, setsockopt, socket, sockopt,
+    self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, setsockopt, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::body::Body;
 use super::error::{Error, Step};
+use super::request::Request;
 use super::response::{Decoder, Event, Head};
 use crate::address::Address;
 
@@ -45,6 +46,23 @@ pub trait Receiver {
     fn body(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// A piece of what the site wrote to stderr; may come before the head.
     fn stderr(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// Sends `request` to `address` over a connection of its own, and hands the answer to `receiver` as it comes. It is
+/// never sent twice.
+///
+/// # Errors
+/// Whatever stands between the request and its complete answer, one line.
+pub fn send(
+    address: &Address,
+    request: &Request,
+    mut body: Body<'_>,
+    deadline: Deadline,
+    receiver: &mut dyn Receiver,
+) -> Result<(), Error> {
+    let mut packet = Vec::new();
+    request.encode(body.length(), &mut packet)?;
+    Connection::open(address, deadline)?.exchange(&packet, &mut body, deadline, receiver)
 }
 
 /// An open connection.
@@ -101,7 +119,8 @@ impl Connection {
     /// One send of as much as the socket takes.
     fn send_some(&self, outgoing: &mut Outgoing<'_, '_>) -> Result<(), Error> {
         let bytes = outgoing.next_bytes().map_err(Error::Body)?;
-        match send(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        match socket::send(self.socket.as_raw_fd(), bytes, flags) {
             Ok(length) => outgoing.advance(length),
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => outgoing.state = Sending::Blocked,
@@ -215,7 +234,7 @@ impl Outgoing<'_, '_> {
 
 /// connect(2) waits for at most the send timeout when a unix socket's backlog is full.
 fn connect_unix(path: &Path, limit: Duration) -> io::Result<OwnedFd> {
-    let stream = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let stream = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     let micros = i64::try_from(limit.as_micros()).unwrap_or(i64::MAX).max(1);
     setsockopt(&stream, sockopt::SendTimeout, &TimeVal::microseconds(micros))?;
     connect(stream.as_raw_fd(), &UnixAddr::new(path)?)?;
