@@ -105,13 +105,7 @@ impl TryFrom<Vec<Network>> for Clients {
 
 impl fmt::Display for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, network) in self.0.iter().enumerate() {
-            if number > 0 {
-                f.write_str(", ")?;
-            }
-            network.fmt(f)?;
-        }
-        Ok(())
+        f.write_str(&self.0.iter().map(Network::to_string).collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -209,10 +209,10 @@ fn read_options(reader: &mut Reader) -> Options {
 
 /// `None` means that a fault was noted.
 fn read_site(reader: &mut Reader, started_as: StartedAs) -> Option<Site> {
-    let user = reader.user();
+    let user = reader.required(&variable::USER, |text| text.parse().ok());
     let uid = reader.uid(started_as);
     let gid = reader.gid(started_as, uid);
-    let domain = reader.domain();
+    let domain = reader.text(&variable::DOMAIN, |text| text.parse().ok());
     Some(Site::new(user?, uid?, gid?, domain))
 }
 
@@ -225,7 +225,7 @@ pub fn read_address(
     site_file: Option<&SiteFile>,
 ) -> Result<(Address, Option<User>), Vec<Fault>> {
     let mut reader = Reader::new(environment, site_file);
-    let (listen, user) = (reader.listen(), reader.user_if_set());
+    let (listen, user) = (reader.listen(), reader.text(&variable::USER, |text| text.parse().ok()));
     let faults = reader.finish().faults;
     if faults.is_empty() { Ok((listen, user)) } else { Err(faults) }
 }

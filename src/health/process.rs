@@ -1,11 +1,12 @@
 //! What a check makes of the recorded process.
 
+use std::io;
 use std::path::Path;
 
 use super::Reason;
 use crate::running::RunRecord;
 use crate::running::place::Place;
-use crate::running::process::{self, Found, OUR_COMM, ProcessStat};
+use crate::running::process::{self, Found, OUR_COMM};
 use crate::supervise::name;
 
 /// Judges the recorded process by what `/proc` says; its name is the answer when nothing is wrong.
@@ -13,20 +14,13 @@ use crate::supervise::name;
 /// A supervisor's name says what it is doing, see [`crate::supervise::name`].
 pub fn judge<P>(place: &Place, run: &RunRecord<P>, is_supervised: bool) -> Result<Vec<u8>, Reason> {
     let pid = place.pid;
-    match process::find(&place.proc, pid) {
-        Ok(Found::Process(stat)) => judge_process(pid, stat, run, is_supervised),
-        Ok(Found::Hidden) => Err(Reason::Hidden { pid }),
-        Ok(Found::Gone) => Err(Reason::Exited { pid }),
-        Err(error) => Err(Reason::Unreadable { file: format!("/proc/{pid}/stat"), cause: error.to_string() }),
-    }
-}
-
-fn judge_process<P>(
-    pid: u32,
-    stat: ProcessStat,
-    run: &RunRecord<P>,
-    is_supervised: bool,
-) -> Result<Vec<u8>, Reason> {
+    let unreadable =
+        |error: io::Error| Reason::Unreadable { file: format!("/proc/{pid}/stat"), cause: error.to_string() };
+    let stat = match process::find(&place.proc, pid).map_err(unreadable)? {
+        Found::Process(stat) => stat,
+        Found::Hidden => return Err(Reason::Hidden { pid }),
+        Found::Gone => return Err(Reason::Exited { pid }),
+    };
     if stat.comm == OUR_COMM {
         // With another start time it is the next start, which has not replaced the record yet.
         return Err(Reason::Starting { pid });
@@ -61,17 +55,12 @@ pub fn judge_supervised(proc: &Path, pid: u32) -> Result<(), Reason> {
 /// # Errors
 /// Its pid counts in another namespace, and means nothing here.
 pub fn place<P>(root: &Path, run: &RunRecord<P>) -> Result<Place, Reason> {
-    same_namespace(&root.join("proc"), run)?;
-    Ok(Place::inside(root, run.pid))
-}
-
-fn same_namespace<P>(proc: &Path, run: &RunRecord<P>) -> Result<(), Reason> {
-    let own = std::fs::read_link(proc.join("self/ns/pid"))
+    let own = std::fs::read_link(root.join("proc/self/ns/pid"))
         .map_err(|error| Reason::Unreadable { file: "/proc/self/ns/pid".into(), cause: error.to_string() })?;
-    if own == run.pid_namespace {
-        return Ok(());
+    if own != run.pid_namespace {
+        return Err(Reason::OtherPidNamespace { pid: run.pid });
     }
-    Err(Reason::OtherPidNamespace { pid: run.pid })
+    Ok(Place::inside(root, run.pid))
 }
 
 #[cfg(test)]

@@ -14,21 +14,9 @@ pub struct CgroupMemory {
     pub peak: Option<u64>,
 }
 
-/// The names of a hierarchy's files and of their lines.
-struct Names {
-    used: &'static str,
-    peak: &'static str,
-    anonymous: &'static str,
-    shared: &'static str,
-}
-
-const V1: Names = Names {
-    used: "memory.usage_in_bytes",
-    peak: "memory.max_usage_in_bytes",
-    anonymous: "total_rss",
-    shared: "total_shmem",
-};
-const V2: Names = Names { used: "memory.current", peak: "memory.peak", anonymous: "anon", shared: "shmem" };
+/// The files of used and peak memory, and the lines of anonymous and shared memory in `memory.stat`.
+const V1: [&str; 4] = ["memory.usage_in_bytes", "memory.max_usage_in_bytes", "total_rss", "total_shmem"];
+const V2: [&str; 4] = ["memory.current", "memory.peak", "anon", "shmem"];
 
 /// Reads the cgroup whose OOM kills `files` counts, below `root`.
 pub fn read(root: &Root, files: &EventFiles) -> CgroupMemory {
@@ -37,16 +25,16 @@ pub fn read(root: &Root, files: &EventFiles) -> CgroupMemory {
     else {
         return CgroupMemory::default();
     };
-    let names = if name == "memory.events" { V2 } else { V1 };
+    let [used, peak, anonymous, shared] = if name == "memory.events" { V2 } else { V1 };
     let content = |name: &str| root.read(&directory.join(name)).ok();
     let number = |name: &str| std::str::from_utf8(content(name)?.trim_ascii()).ok()?.parse().ok();
     let stat = content("memory.stat");
     // The kernel before Linux 3.16 has no line for shared memory.
     let held = stat.and_then(|stat| {
-        let anonymous = keyed_number(&stat, names.anonymous)?;
-        Some(anonymous.saturating_add(keyed_number(&stat, names.shared).unwrap_or_default()))
+        let shared = keyed_number(&stat, shared).unwrap_or_default();
+        Some(keyed_number(&stat, anonymous)?.saturating_add(shared))
     });
-    CgroupMemory { used: number(names.used), held, peak: number(names.peak) }
+    CgroupMemory { used: number(used), held, peak: number(peak) }
 }
 
 #[cfg(test)]

@@ -81,8 +81,11 @@ impl Clock {
 /// Reads process `pid` in `proc`, which does nothing but fork, without its memory: to add that up takes the kernel longer
 /// than all else of an idle site. `None`: it is gone.
 pub fn read_parent(proc: &Path, pid: u32, clock: Clock) -> Option<Worker> {
-    let stat = ProcessStat::read(&proc.join(pid.to_string())).ok()?;
-    Some(Worker {
+    ProcessStat::read(&proc.join(pid.to_string())).ok().map(|stat| idle(pid, &stat, clock))
+}
+
+fn idle(pid: u32, stat: &ProcessStat, clock: Clock) -> Worker {
+    Worker {
         pid,
         start_ticks: stat.start_ticks,
         parent: stat.parent,
@@ -91,7 +94,7 @@ pub fn read_parent(proc: &Path, pid: u32, clock: Clock) -> Option<Worker> {
         waits: None,
         cpu: clock.duration(stat.cpu_ticks),
         age: clock.since(stat.start_ticks),
-    })
+    }
 }
 
 /// Reads process `pid` in `proc`; `None`: it is gone.
@@ -106,16 +109,8 @@ pub fn read(proc: &Path, pid: u32, connections: &Connections<'_>, clock: Clock) 
     let reading = process_memory::read(&process).ok();
     // Its pid may be another process's by now, on a host another site's: then all of that is.
     ProcessStat::read(&process).ok().filter(|now| now.start_ticks == stat.start_ticks)?;
-    Some(Worker {
-        pid,
-        start_ticks: stat.start_ticks,
-        parent: stat.parent,
-        activity,
-        memory: reading.map(|reading| reading.memory),
-        waits: reading.map(|reading| reading.waits),
-        cpu: clock.duration(stat.cpu_ticks),
-        age: clock.since(stat.start_ticks),
-    })
+    let (memory, waits) = (reading.map(|reading| reading.memory), reading.map(|reading| reading.waits));
+    Some(Worker { activity, memory, waits, ..idle(pid, &stat, clock) })
 }
 
 #[cfg(test)]

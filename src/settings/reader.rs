@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
         self.parsed(variable.names, "1 or 0", parse).unwrap_or(variable.accepts.default)
     }
 
-    fn required<T>(&mut self, variable: &Variable<Text>, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    pub fn required<T>(&mut self, variable: &Variable<Text>, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let (name, form) = (variable.names.first().copied().unwrap_or_default(), variable.accepts.form);
         if self.candidates(variable.names).is_empty() {
             let hint = format!("set it to {form}");

@@ -2,15 +2,9 @@
 
 /// The number of bytes; `None` for what is not a size or does not fit 64 bits.
 pub fn bytes(text: &str) -> Option<u64> {
-    let unit = text.chars().last()?.to_ascii_lowercase();
-    let (digits, shift) = match unit {
-        'b' => (text.get(..text.len() - 1)?, 0),
-        'k' => (text.get(..text.len() - 1)?, 10),
-        'm' => (text.get(..text.len() - 1)?, 20),
-        'g' => (text.get(..text.len() - 1)?, 30),
-        't' => (text.get(..text.len() - 1)?, 40),
-        _ => (text, 0),
-    };
+    let units = [(['b', 'B'], 0), (['k', 'K'], 10), (['m', 'M'], 20), (['g', 'G'], 30), (['t', 'T'], 40)];
+    let with_unit = units.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
+    let (digits, shift) = with_unit.unwrap_or((text, 0));
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

@@ -8,19 +8,10 @@ use std::str::FromStr;
 use super::{ENVIRONMENT, Reader, malformed, printable};
 use crate::address::Address;
 use crate::fault::{Fault, Object};
-use crate::identity::{Domain, Gid, Site, StartedAs, Uid, User};
+use crate::identity::{Gid, Site, StartedAs, Uid};
 use crate::settings::{LogSettings, Options, Source, directive, size, variable};
 
 impl Reader<'_> {
-    pub fn user(&mut self) -> Option<User> {
-        self.required(&variable::USER, |text| text.parse().ok())
-    }
-
-    /// For who can do without.
-    pub fn user_if_set(&mut self) -> Option<User> {
-        self.text(&variable::USER, |text| text.parse().ok())
-    }
-
     /// A non-root start without `uid` takes the id it was started with.
     pub fn uid(&mut self, started_as: StartedAs) -> Option<Uid> {
         match Uid::new(started_as.uid) {
@@ -42,10 +33,6 @@ impl Reader<'_> {
             }),
             None => uid.and_then(|uid| Gid::new(uid.as_raw())),
         }
-    }
-
-    pub fn domain(&mut self) -> Option<Domain> {
-        self.text(&variable::DOMAIN, |text| text.parse().ok())
     }
 
     pub fn listen(&mut self) -> Address {
