@@ -118,8 +118,8 @@ fn parse(arguments: &[OsString]) -> Result<Command, clap::Error> {
     }
 }
 
-/// A start, a plan or a check, where nothing is wrong with its arguments. Every site has them all the time, and
-/// putting the other commands together would take as long as a check.
+/// A start, a plan, a check or a request, where nothing is wrong with its arguments. Every site has them all the time,
+/// and putting the other commands together would take as long as a check.
 fn frequent(arguments: &[OsString]) -> Option<Command> {
     match arguments.get(1..)? {
         [] => Some(Command::Run),
@@ -127,6 +127,7 @@ fn frequent(arguments: &[OsString]) -> Option<Command> {
         [command] if command == healthcheck::NAME => Some(Command::Healthcheck(HealthcheckArgs::default())),
         all @ [command, ..] if command == "plan" => parse_alone(all).map(Command::Plan),
         all @ [command, ..] if command == healthcheck::NAME => parse_alone(all).map(Command::Healthcheck),
+        all @ [command, ..] if command == "request" => parse_alone(all).map(Command::Request),
         _ => None,
     }
 }
