@@ -95,7 +95,8 @@ pub fn size(demand: Demand) -> Workers {
     Workers {
         children,
         extra: demand.extra,
-        needed_mib: fixed_mib + total * estimate_mib,
+        // Of a run record that the site has written the numbers are anything.
+        needed_mib: fixed_mib.saturating_add(total.saturating_mul(estimate_mib)),
         capped_from: (wanted > children).then_some(wanted),
         reason: Reason { budget_mib, fixed_mib, estimate_mib, kept: total.cmp(&fitting) },
     }
@@ -146,6 +147,21 @@ mod tests {
         assert_eq!(unlimited_budget_mib(None), 1024);
         assert_eq!(unlimited_budget_mib(Some(2048)), 512);
         assert_eq!(unlimited_budget_mib(Some(262_144)), 1024);
+    }
+
+    /// What an exporter reads in the run record of a site that was started without root.
+    #[test]
+    fn no_number_is_too_large() {
+        let most = Demand {
+            budget_mib: u64::MAX,
+            opcache_mib: u32::MAX,
+            estimate_mib: u32::MAX,
+            extra: u32::MAX,
+            children: Some(u32::MAX),
+            pids_max: Some(u64::MAX),
+        };
+        assert_eq!(size(most).needed_mib, u64::MAX);
+        assert_eq!(size(Demand { estimate_mib: 0, ..most }).total(), u32::MAX);
     }
 
     prop_compose! {
