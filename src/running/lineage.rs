@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::process_stat::ProcessStat;
 use super::workers;
 
 /// The lsphp processes of a site, by pid.
@@ -31,6 +32,7 @@ pub fn find(
         return Ok(Some(Lineage { parents: vec![pid], workers: children }));
     }
     let mut lineage = Lineage::default();
+    let children = oldest_first(proc, children);
     let newest = children.last().copied();
     for child in children {
         let Some(below) = workers::find(proc, child, comm, most)? else { return Ok(None) };
@@ -45,19 +47,34 @@ pub fn find(
     Ok(Some(lineage))
 }
 
+/// The kernel lists a worker behind the next lsphp, however old it is, when its own has ended.
+fn oldest_first(proc: &Path, pids: Vec<u32>) -> Vec<u32> {
+    if pids.len() < 2 {
+        return pids;
+    }
+    let start = |pid: u32| Some((ProcessStat::read(&proc.join(pid.to_string())).ok()?.start_ticks, pid));
+    let mut by_start: Vec<_> = pids.into_iter().filter_map(start).collect();
+    by_start.sort_by_key(|(start, _)| *start);
+    by_start.into_iter().map(|(_, pid)| pid).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
 
+    /// Pid, name and children of each, in the order in which they were started.
     fn proc(processes: &[(u32, &str, &str)]) -> tempfile::TempDir {
         let proc = tempfile::tempdir().unwrap();
-        for (pid, comm, children) in processes {
+        for (start, (pid, comm, children)) in processes.iter().enumerate() {
             let task = proc.path().join(format!("{pid}/task/{pid}"));
             fs::create_dir_all(&task).unwrap();
             fs::write(task.join("children"), children).unwrap();
             fs::write(proc.path().join(format!("{pid}/comm")), format!("{comm}\n")).unwrap();
+            let stat =
+                format!("{pid} ({comm}) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 {start} 4096 9\n");
+            fs::write(proc.path().join(format!("{pid}/stat")), stat).unwrap();
         }
         proc
     }
@@ -81,6 +98,11 @@ mod tests {
         let found = find(supervised.path(), 1, b"lsphp", true, 9).unwrap().unwrap();
         assert_eq!(found, Lineage { parents: vec![7, 20], workers: vec![6, 8, 21, 22] });
         assert_eq!(find(supervised.path(), 1, b"lsphp", true, 2).unwrap(), None);
+
+        // As the kernel lists them after a reload: 8 was a worker of 7, which has ended, and 20 has none yet.
+        let reloaded = proc(&[(1, "serving:7", "20 8 "), (8, "lsphp", ""), (20, "lsphp", "")]);
+        let found = find(reloaded.path(), 1, b"lsphp", true, 9).unwrap().unwrap();
+        assert_eq!(found, Lineage { parents: vec![20], workers: vec![8] });
 
         let idle = proc(&[(1, "serving:7", "5 "), (5, "lsphp", "")]);
         let found = find(idle.path(), 1, b"lsphp", true, 9).unwrap().unwrap();
