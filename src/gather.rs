@@ -9,18 +9,32 @@ use crate::identity::{StartedAs, User};
 use crate::kernel_file;
 use crate::lsphp::Lsphp;
 use crate::plan::{self, Inputs, Plan};
+use crate::running::RunRecord;
 use crate::settings::environment::Environment;
 use crate::settings::site_file::SiteFile;
 use crate::settings::{self, LogSettings, variable};
+
+/// Who asks for a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// The start, to which a listener may be handed over.
+    Start,
+    /// A command in the container of a site that may have been started.
+    Later,
+}
 
 /// Gathers everything and has the plan decided: from the environment of this process and the files below `root`
 /// (`/` in production). The log's settings are there even where faults stand in the plan's way.
 pub fn plan(
     root: &Path,
     started_as: StartedAs,
+    asker: Asker,
     suppose_mib: Option<u64>,
 ) -> (LogSettings, Result<Plan, Vec<Fault>>) {
-    let environment = Environment::of_this_process();
+    let mut environment = Environment::of_this_process();
+    if asker == Asker::Later && was_handed_over(root) {
+        environment.set_if_missing("LISTEN_FDS", "1");
+    }
     let (site_file, fault) = match read_site_file(root, &environment, started_as.uid) {
         Ok(site_file) => (site_file, None),
         Err(fault) => (None, Some(fault)),
@@ -45,6 +59,12 @@ pub fn plan(
         suppose_mib,
     };
     (log, Ok(plan::decide(inputs)))
+}
+
+/// Whether the listener was handed over to the start of the site that runs here: its environment says so, and that of
+/// no other process.
+fn was_handed_over(root: &Path) -> bool {
+    <RunRecord>::read(root).is_ok_and(|run| run.listener.handed_over.is_some())
 }
 
 /// The longest queue that the kernel makes, in this network namespace.

@@ -11,7 +11,7 @@ mod reason;
 mod report;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
@@ -40,6 +40,9 @@ pub(crate) struct Probes {
 /// the site can make any number of them.
 const OTHER_CHILDREN: usize = 64;
 
+/// Descriptors of lsphp that are looked through. It has a handful.
+const MOST_DESCRIPTORS: usize = 64;
+
 /// Checks the site, reading the kernel's files and the record below `root` (`/` in production).
 pub(crate) fn check(root: &Path, probes: Probes, deadline: Deadline) -> Report {
     let mut found = Findings::default();
@@ -67,15 +70,12 @@ fn look(root: &Path, probes: Probes, deadline: Deadline, found: &mut Findings) -
         }
     }
     let listen = &run.listener.address;
-    if let Some(inode) = run.listener.handed_over {
-        holds(proc, run.pid, inode, listen)?;
-        if probes.connect || probes.deep {
-            let cause = "its listener was handed over, and may be in another network; check without --connect and --deep";
-            return Err(Reason::NoConnection(cause.to_owned()));
-        }
-        return Ok(());
-    }
     found.queue = queue(place, &run.listener)?;
+    if run.listener.handed_over.is_some() && (probes.connect || probes.deep) {
+        let cause =
+            "its listener was handed over, and may be in another network; check without --connect and --deep";
+        return Err(Reason::NoConnection(cause.to_owned()));
+    }
     found.allowed_clients.clone_from(&run.plan.listener.allowed_clients);
     if probes.connect {
         found.connect = Some(probe::connect(listen, deadline)?);
@@ -100,15 +100,19 @@ pub(crate) fn read_record<P: DeserializeOwned>(root: &Path) -> Result<RunRecord<
     })
 }
 
-/// Whether lsphp has the listener that was handed over. Only root with CAP_SYS_PTRACE and the site itself may
-/// see; for others that lsphp runs must do.
-fn holds(proc: &Path, pid: u32, inode: u64, listen: &Address) -> Result<(), Reason> {
-    match std::fs::read_link(proc.join(format!("{pid}/fd/0"))) {
-        Ok(held) if held != Path::new(&format!("socket:[{inode}]")) => {
-            Err(Reason::NotListening { listen: listen.clone() })
+/// Whether lsphp has the listener that was handed over: as one of its first descriptors, not always as 0 (seen). Only
+/// root with CAP_SYS_PTRACE and the site itself may see; for others that lsphp runs must do.
+fn holds(process: &Path, inode: u64, listen: Address) -> Result<(), Reason> {
+    let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else { return Ok(()) };
+    let wanted = PathBuf::from(format!("socket:[{inode}]"));
+    for descriptor in descriptors.take(MOST_DESCRIPTORS).flatten() {
+        match std::fs::read_link(descriptor.path()) {
+            Ok(held) if held == wanted => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            _ => {}
         }
-        _ => Ok(()),
     }
+    Err(Reason::NotListening { listen })
 }
 
 /// The queue of the site's listener, where the kernel tells it.
@@ -117,6 +121,9 @@ fn holds(proc: &Path, pid: u32, inode: u64, listen: &Address) -> Result<(), Reas
 /// Nobody listens, somebody else does, or that cannot be told.
 pub(crate) fn queue(place: &Place, wanted: &ListenerRecord) -> Result<Option<Queue>, Reason> {
     let listen = wanted.address.clone();
+    if let Some(inode) = wanted.handed_over {
+        return holds(&place.process(), inode, listen).map(|()| None);
+    }
     match listener::find(place, wanted) {
         Ok(Holder::Site(queue)) => Ok(queue),
         Ok(Holder::Other { uid }) => Err(Reason::ListeningAsOther { listen, uid, wanted: wanted.uid }),

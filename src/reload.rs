@@ -20,6 +20,7 @@ use crate::address::Address;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fault::{Cause, Fault, Object};
+use crate::gather::Asker;
 use crate::health::probe;
 use crate::lsapi::Deadline;
 use crate::paths::{CONTROL_SOCKET, RUN_RECORD, RUNTIME_DIRECTORY};
@@ -72,7 +73,7 @@ impl fmt::Display for Reloaded {
 /// # Errors
 /// What served before goes on, whatever went wrong.
 pub fn reload() -> Result<Reloaded, Failure> {
-    let (privileged, plan) = start::begin()?;
+    let (privileged, plan) = start::begin(Asker::Later)?;
     let lsphp = start::usable(&plan)?;
     plan.warnings.iter().for_each(Fault::warn);
     if privileged.is_root() {

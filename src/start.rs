@@ -13,7 +13,7 @@ use crate::effects;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fault::{Fault, Object};
-use crate::gather;
+use crate::gather::{self, Asker};
 use crate::listener::group::{self, Group, Member};
 use crate::listener::{Listener, inherited, inode, unix};
 use crate::logging;
@@ -28,7 +28,7 @@ use crate::supervise::pool::Ending;
 /// Becomes lsphp, or supervises it until the end, or says why not. Until the drop nothing of the tenant's is
 /// executed or followed.
 pub fn start() -> Result<Ending, Failure> {
-    let (privileged, plan) = begin()?;
+    let (privileged, plan) = begin(Asker::Start)?;
     let path = usable(&plan)?; // before the warnings, which hold the same line
     plan.warnings.iter().for_each(Fault::warn);
     info!("{}", summary(&plan));
@@ -146,9 +146,9 @@ fn open_control(
 
 /// What comes first whatever is executed in the end: the plan decided, the log set up as it says, and whether this
 /// process may become the site's user.
-pub fn begin() -> Result<(Privileged, Plan), Failure> {
+pub fn begin(asker: Asker) -> Result<(Privileged, Plan), Failure> {
     let privileged = Privileged::take()?;
-    let (log, plan) = gather::plan(Path::new("/"), privileged.started_as(), None);
+    let (log, plan) = gather::plan(Path::new("/"), privileged.started_as(), asker, None);
     logging::init(log);
     set_umask()?;
     let plan = plan.map_err(Failure::of_plan)?;

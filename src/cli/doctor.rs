@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Format, complain, write_out};
 use crate::doctor::{self, Finding};
 use crate::exit::Exit;
-use crate::gather;
+use crate::gather::{self, Asker};
 use crate::identity::StartedAs;
 use crate::status;
 
@@ -32,7 +32,7 @@ pub fn run(arguments: &DoctorArgs) -> Exit {
     let findings = match status::record(Path::new(ROOT)) {
         Ok(run) => {
             // As root, who may read the site file; then nothing of the site's is looked at before the drop.
-            let now = gather::plan(Path::new(ROOT), StartedAs::of_this_process(), None).1;
+            let now = gather::plan(Path::new(ROOT), StartedAs::of_this_process(), Asker::Later, None).1;
             let mut findings = doctor::compare(&run, &now);
             if let Err(error) = status::become_its_user(&run.plan.site) {
                 complain(error);

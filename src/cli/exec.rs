@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::complain;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::gather;
+use crate::gather::{self, Asker};
 use crate::identity::StartedAs;
 use crate::plan::Plan;
 use crate::privileges::{Program, Stdin, not_executed};
@@ -41,7 +41,7 @@ fn as_site_user(command: &[OsString]) -> Exit {
 }
 
 fn become_command(command: &[OsString]) -> Result<std::convert::Infallible, Failure> {
-    let (privileged, plan) = start::begin()?;
+    let (privileged, plan) = start::begin(Asker::Later)?;
     let site_user = start::drop_privileges(privileged, &plan)?;
     let path = find(command.first().map(OsString::as_os_str).unwrap_or_default(), &plan);
     let program = Program {

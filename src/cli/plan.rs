@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Format, complain, write_out};
 use crate::exit::Exit;
-use crate::gather;
+use crate::gather::{self, Asker};
 use crate::identity::StartedAs;
 use crate::plan::Plan;
 use crate::settings::size;
@@ -24,7 +24,7 @@ pub struct PlanArgs {
 /// Prints the plan, or every fault that stands in its way.
 pub fn run(arguments: &PlanArgs) -> Exit {
     let started_as = StartedAs::of_this_process();
-    match gather::plan(Path::new("/"), started_as, arguments.memory).1 {
+    match gather::plan(Path::new("/"), started_as, Asker::Later, arguments.memory).1 {
         Ok(plan) => print(&plan, arguments.format),
         Err(faults) => {
             faults.iter().for_each(complain);

@@ -53,8 +53,8 @@ pub struct ListenerRecord {
     pub uid: u32,
     /// The inode of the listener beside it from which nobody accepts, where there is one.
     pub parking: Option<u64>,
-    /// Where it was handed over, possibly out of another network namespace, its inode: it is lsphp's
-    /// descriptor 0. Then address and backlog are unknown.
+    /// Where it was handed over, possibly out of another network namespace, its inode. Then address and backlog
+    /// are unknown.
     pub handed_over: Option<u64>,
 }
 

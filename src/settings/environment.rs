@@ -21,6 +21,13 @@ impl Environment {
         self.get(name).filter(|value| !is_blank(value))
     }
 
+    /// Sets `name` where nobody has.
+    pub fn set_if_missing(&mut self, name: &str, value: &str) {
+        if self.get(name).is_none() {
+            self.0.push((name.into(), value.into()));
+        }
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }

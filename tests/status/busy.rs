@@ -99,6 +99,55 @@ fn a_site_that_is_stopped_says_why() {
     assert!(metrics.contains("phpfpm_up{user=\"alice\",domain=\"example.com\"} 0\n"), "{metrics}");
 }
 
+/// A worker that the last lsphp has left in its request is a worker, and the next lsphp, which has none yet, is none.
+#[test]
+fn after_a_reload_who_is_still_busy_is_told_from_who_serves() {
+    // With room for both at once the next one is started before the last one has left.
+    let site = Site::new().options(["--no-healthcheck"]).env("CAC_SUPERVISE", "1");
+    let site = site.env("PHP_LSAPI_CHILDREN", "2").page("sleep.php", SLEEP).start();
+    let busy = occupy(&site, "sleep.php", 1, 1);
+    support::text(docker(["exec", &site.name, "cac-lsphp", "reload"]));
+    let json = wait_until(|| {
+        let json = json(&site);
+        let pids =
+            |json: &Value| json["lsphp"].as_array().unwrap().iter().map(|row| row["pid"].clone()).collect();
+        let (before, after): (Vec<Value>, Vec<Value>) = (pids(&busy), pids(&json));
+        if after.contains(&before[0]) { Err(format!("the last one has not left: {json}")) } else { Ok(json) }
+    });
+    let pid = |json: &Value, what: &str| json[what][0]["pid"].clone();
+    assert_eq!((activities(&json), json["lsphp"].as_array().unwrap().len()), ([1, 0, 0], 1), "{json}");
+    assert_eq!(pid(&json, "workers"), pid(&busy, "workers"), "{json}");
+    let health = site.exec(["cac-lsphp", "healthcheck"]);
+    assert!(health.contains(&format!("lsphp {}, 1 workers", pid(&json, "lsphp"))), "{health} {json}");
+}
+
+/// Hands a listener over as systemd does, where the container's tables of its own do not show one at CAC_LISTEN.
+const HAND_OVER: &str = "use Socket; $^F = 9; socket(L, PF_UNIX, SOCK_STREAM, 0) && fileno(L) == 3 or die;
+    bind(L, sockaddr_un('/tmp/site.sock')) && listen(L, 9) or die $!;
+    ($ENV{LISTEN_FDS}, $ENV{LISTEN_PID}) = (1, $$); exec 'cac-lsphp'";
+
+/// Only its start is told of it, and every command is of use all the same.
+#[test]
+fn a_site_whose_listener_was_handed_over_is_up() {
+    let site = Site::new().options(["--no-healthcheck", "--entrypoint", "perl"]).env("CAC_IDLE_EXIT", "900");
+    let site = site.arguments(["-e", HAND_OVER]).launch();
+    // As the site's user, who can see what lsphp holds.
+    let user = support::UID.to_string();
+    wait_until(|| {
+        let health = docker(["exec", "--user", &user, &site.name, "cac-lsphp", "healthcheck"]);
+        if health.status.success() { Ok(()) } else { Err(format!("{health:?}\n{}", site.logs())) }
+    });
+    let json = json(&site);
+    assert_eq!((&json["up"], &json["pool"]["queue"]), (&true.into(), &Value::Null), "{json}");
+    assert_eq!(doctor::found(&site, []), [""; 0]);
+    assert_eq!(site.exec(["cac-lsphp", "exec", "--", "id", "-u"]).trim(), user);
+    assert!(site.exec(["cac-lsphp", "plan"]).contains("the listener is handed over"));
+    // As far as the site itself, whose it is, is concerned: its lsphp has lost it.
+    let lost = r#"s/"handed_over":[0-9]*/"handed_over":1/"#;
+    site.exec(["sed", "-i", lost, "/run/cac-lsphp/run.json"]);
+    assert_eq!(status(&site, []).status.code(), Some(1));
+}
+
 #[test]
 fn a_watch_without_a_terminal_is_a_line_a_second() {
     let site = Site::new().options(["--no-healthcheck"]).page("sleep.php", SLEEP).start();
