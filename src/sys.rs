@@ -11,6 +11,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::socket::{setsockopt, sockopt};
+use nix::unistd::Pid;
 
 /// Marks every descriptor above 2 to be closed at exec.
 ///
@@ -146,6 +147,21 @@ pub fn before_exec(command: &mut Command, in_child: impl FnMut() -> io::Result<(
     // SAFETY: the process that supervises has one thread, so the child may do whatever its parent could:
     // no lock can be held by a thread that is not there.
     unsafe { command.pre_exec(in_child) };
+}
+
+/// The next child that has ended, and the code that a shell has for its end; `None`: there is none. Not by nix, which
+/// takes a child that a real-time signal ended off the kernel's list and then fails: it has no name for that signal.
+pub fn reap() -> Option<(Pid, u8)> {
+    const SIGNALLED: libc::c_int = 128;
+    let mut status = 0;
+    // SAFETY: the kernel writes to `status`, which outlives the call.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    let code = if libc::WIFSIGNALED(status) {
+        SIGNALLED | libc::WTERMSIG(status)
+    } else {
+        libc::WEXITSTATUS(status)
+    };
+    (pid > 0).then(|| (Pid::from_raw(pid), u8::try_from(code).unwrap_or(u8::MAX)))
 }
 
 /// The kernel's own `struct sigaction`, all zero: SIG_DFL, no flags, empty mask. glibc's differs.

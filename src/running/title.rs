@@ -12,10 +12,22 @@ use crate::kernel_file;
 const LONGEST: u64 = 256;
 
 const BUSY: &[u8] = b"lsphp:";
+const IDLE: &[u8] = b"lsphp";
 
 /// The script that the process with the directory `process` in `/proc` runs; `None`: none, or it is gone.
 pub fn script(process: &Path) -> Option<String> {
     busy_with(&kernel_file::read_start(&process.join("cmdline"), LONGEST).ok()?)
+}
+
+/// Whether the process with the directory `process` in `/proc` bears a worker's title. A command has arguments.
+pub fn is_workers(process: &Path) -> bool {
+    kernel_file::read_start(&process.join("cmdline"), LONGEST).is_ok_and(|title| is_busy_or_idle(&title))
+}
+
+fn is_busy_or_idle(title: &[u8]) -> bool {
+    let mut arguments = title.split(|byte| *byte == 0);
+    let (name, next) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
+    name.starts_with(BUSY) || (name.trim_ascii_end() == IDLE && next.is_empty())
 }
 
 /// Printable text for one line, whatever the bytes.
@@ -46,6 +58,16 @@ mod tests {
             ),
         ] {
             assert_eq!(busy_with(title).as_deref(), script, "{title:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_no_worker() {
+        for worker in [&b"lsphp\0"[..], b"lsphp", b"lsphp    \0\0USER=alice", b"lsphp:/a.php\0"] {
+            assert!(is_busy_or_idle(worker), "{worker:?}");
+        }
+        for other in [&b"lsphp\0artisan\0queue:work\0"[..], b"/usr/bin/lsphp\0a.php\0", b"sh\0", b""] {
+            assert!(!is_busy_or_idle(other), "{other:?}");
         }
     }
 

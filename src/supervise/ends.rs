@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tracing::{error, info, warn};
 
@@ -11,21 +10,16 @@ use super::pid1::Supervisor;
 use super::pool::{Ending, Event, Id, State};
 use super::processes;
 use crate::running::events;
+use crate::sys;
 
-/// The shell's code of a process that a signal ended is this and the signal's number.
-const SIGNALLED: u8 = 128;
+/// The shell's code of a process that SIGKILL ended.
+const KILLED: u8 = 128 | Signal::SIGKILL as u8;
 
 impl Supervisor<'_> {
     /// Every child that has ended, lsphp or an orphan of the site's.
     pub(super) fn reap(&mut self) {
         let mut died = Vec::new();
-        loop {
-            let (pid, code) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, u8::try_from(code).unwrap_or(u8::MAX)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, SIGNALLED | signal as u8),
-                Ok(WaitStatus::StillAlive) | Err(_) => break,
-                Ok(_) => continue,
-            };
+        while let Some((pid, code)) = sys::reap() {
             if let Some(id) = self.generations.ended(pid) {
                 self.generations.adopt(id);
                 died.push((id, pid, code));
@@ -52,7 +46,7 @@ impl Supervisor<'_> {
             .iter()
             .any(|generation| generation.id == id && generation.state == State::Serving);
         if serving && !self.pool.is_stopping() {
-            let cause = if code == SIGNALLED | Signal::SIGKILL as u8 && self.oom_killed() {
+            let cause = if code == KILLED && self.oom_killed() {
                 "the kernel killed it for lack of memory; raise the container's memory limit"
             } else {
                 "see its lines above; it is started again, and the fifth end within 60 s ends the container"

@@ -120,7 +120,8 @@ impl<'a> Generations<'a> {
         let known: BTreeSet<Pid> = self.all.values().flat_map(Generation::processes).collect();
         if let Some(generation) = self.all.get_mut(&id) {
             let orphans = processes::children(Pid::this(), &generation.executed);
-            generation.orphans.extend(orphans.into_iter().filter(|pid| !known.contains(pid)));
+            let is_left = |pid: &Pid| !known.contains(pid) && processes::is_worker(*pid);
+            generation.orphans.extend(orphans.into_iter().filter(is_left));
         }
     }
 

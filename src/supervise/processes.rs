@@ -17,6 +17,11 @@ pub fn children(parent: Pid, lsphp: &Path) -> Vec<Pid> {
     pids.into_iter().map(|pid| Pid::from_raw(pid.cast_signed())).collect()
 }
 
+/// Whether it is a worker, or a site's own command of that name (PHP_BINARY is lsphp), such as `lsphp artisan queue:work`.
+pub fn is_worker(pid: Pid) -> bool {
+    title::is_workers(&Path::new("/proc").join(pid.to_string()))
+}
+
 /// The script that a worker runs, as its title has it: the end of its path. `None`: it is idle.
 pub fn script(worker: Pid) -> Option<String> {
     title::script(&Path::new("/proc").join(worker.to_string()))

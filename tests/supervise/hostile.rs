@@ -76,6 +76,32 @@ fn thousands_of_children_do_not_stop_it() {
     assert_unharmed(&site);
 }
 
+/// A queue runner is lsphp as well, and a child of pid 1 once its shell has ended; it is no worker.
+#[test]
+fn a_command_of_the_sites_is_not_waited_for() {
+    let site = supervised().page("queue.php", "<?php sleep(300);").start();
+    as_site(
+        &site,
+        "PATH=$PATH:$(echo /usr/local/lsws/lsphp*/bin); (lsphp /home/alice/public_html/queue.php &)",
+    );
+    assert_unharmed(&site);
+    assert_eq!(said(&site, &["stopped: every request was answered"]), 1, "{}", site.logs());
+}
+
+/// They have no name: nix fails at the end of a child by one.
+#[test]
+fn an_lsphp_that_a_real_time_signal_ended_is_started_again() {
+    let site = supervised().start();
+    let [before] = generations(&site)[..] else { panic!("{:?}", generations(&site)) };
+    as_site(&site, &format!("kill -34 {before}"));
+    wait_until(|| match generations(&site)[..] {
+        [after] if after != before => Ok(()),
+        _ => Err(site.logs()),
+    });
+    assert_eq!(said(&site, &["ended with 162"]), 1, "{}", site.logs());
+    assert_unharmed(&site);
+}
+
 /// Each is gone before the next ones come: what counts is that none stays a zombie.
 #[test]
 fn nine_thousand_orphans_are_reaped() {
