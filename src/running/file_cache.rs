@@ -39,7 +39,7 @@ pub fn look(directory: &Path) -> io::Result<Contents> {
     visit(directory, |path, system_id| {
         let Ok(found) = path.symlink_metadata() else { return };
         contents.files += 1;
-        contents.bytes += found.len();
+        contents.bytes = contents.bytes.saturating_add(found.len()); // a site may make any of any length
         if is_damaged(path, found.len(), system_id) {
             contents.damaged += 1;
             contents.first_damaged.get_or_insert(path.display().to_string());
@@ -60,7 +60,7 @@ pub fn empty(directory: &Path) -> io::Result<Contents> {
         match fs::remove_file(path) {
             Ok(()) => {
                 removed.files += 1;
-                removed.bytes += bytes;
+                removed.bytes = removed.bytes.saturating_add(bytes);
             }
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
             Err(cause) => {
@@ -169,6 +169,17 @@ mod tests {
             assert_eq!(look(directory.path()).unwrap(), expected, "{bytes:?}");
         }
         assert!(look(&directory.path().join("nothing")).is_err());
+    }
+
+    #[test]
+    fn no_length_of_files_is_too_much() {
+        let cache = tempfile::tempdir_in("/dev/shm").unwrap(); // where one may be as long as there is a number
+        for name in ["a", "b", "c"] {
+            let path = put(cache.path(), &format!("{ID}/{name}.php.bin"), b"");
+            fs::File::options().write(true).open(path).unwrap().set_len(i64::MAX as u64).unwrap();
+        }
+        assert_eq!(look(cache.path()).unwrap().bytes, u64::MAX);
+        assert_eq!(empty(cache.path()).unwrap().bytes, u64::MAX);
     }
 
     #[test]
