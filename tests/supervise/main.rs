@@ -16,7 +16,7 @@ mod stop;
 
 use std::process::Output;
 
-use crate::support::{Running, Site, docker, lines, wait_until};
+use crate::support::{Running, Site, docker, in_time, lines};
 
 /// A site that is supervised, with the page of [`support::orders`].
 fn supervised() -> Site {
@@ -39,20 +39,20 @@ fn name(site: &Running) -> String {
 }
 
 fn wait_for_name(site: &Running, wanted: &str) {
-    wait_until(|| match name(site) {
+    let waited = in_time(|| match name(site) {
         name if name == wanted => Ok(()),
-        name => Err(format!("{name}, not {wanted}\n{}", site.logs())),
+        name => Err(format!("{name}, not {wanted}")),
     });
+    waited.unwrap_or_else(|state| panic!("{state}\n{}", site.logs()));
 }
 
 /// The pids of the lsphp's that pid 1 has started, as the container numbers them.
 fn generations(site: &Running) -> Vec<u32> {
-    let children = site.exec(["sh", "-c", "cat /proc/1/task/1/children"]);
-    let is_lsphp = |pid: &u32| {
-        let path = format!("/proc/{pid}/comm");
-        docker(["exec", &site.name, "cat", &path]).stdout.starts_with(b"lsphp")
-    };
-    children.split_whitespace().map(|pid| pid.parse().unwrap()).filter(is_lsphp).collect()
+    // One may end in between.
+    let list = "for c in $(cat /proc/1/task/1/children); do n=$(cat /proc/$c/comm) && echo $c $n; done; true";
+    let children = site.exec(["sh", "-c", list]);
+    let all = children.lines().filter_map(|line| line.split_once(' '));
+    all.filter(|(_, name)| name.starts_with("lsphp")).map(|(pid, _)| pid.parse().unwrap()).collect()
 }
 
 /// Lines of the log with all of these words.

@@ -185,21 +185,24 @@ impl Site {
     /// Starts the site and waits until lsphp listens.
     pub fn start(self) -> Running {
         let site = self.launch();
-        wait_until(|| match site.listens_on(9000) {
+        let listens = in_time(|| match listening_ports(&site.first.join("net")).contains(&9000) {
             true => Ok(()),
-            false if site.is_running() => Err(format!("no listener:\n{}", site.logs())),
+            false if site.first.exists() => Err("no listener".to_owned()),
             false => panic!("the site ended instead of listening:\n{}", site.logs()),
         });
+        listens.unwrap_or_else(|state| panic!("{state}:\n{}", site.logs()));
         site
     }
 
     /// Runs the site until it ends by itself.
     pub fn run_to_end(self) -> Ended {
         let site = self.launch();
-        wait_until(|| if site.is_running() { Err(format!("running:\n{}", site.logs())) } else { Ok(()) });
+        let ends = in_time(|| if site.first.exists() { Err("running".to_owned()) } else { Ok(()) });
+        ends.unwrap_or_else(|state| panic!("{state}:\n{}", site.logs()));
+        let code = text(docker(["wait", &site.name]));
         let output = docker(["logs", &site.name]);
         Ended {
-            code: site.inspect("{{.State.ExitCode}}").parse().unwrap(),
+            code: code.trim().parse().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
             site,
@@ -220,10 +223,13 @@ impl Site {
             home: self.home,
             _own_home: self._own_home,
             _network: self.network,
+            first: PathBuf::new(),
             address: None,
         };
         text(started);
-        let ip = site.inspect(ADDRESS);
+        let found = site.inspect(&format!("{{{{.State.Pid}}}} {ADDRESS}"));
+        let (pid, ip) = found.split_once(' ').unwrap_or((&found, ""));
+        site.first = Path::new("/proc").join(pid);
         site.address = format!("{ip}:9000").parse().ok();
         site
     }
@@ -235,6 +241,8 @@ pub struct Running {
     pub home: PathBuf,
     _own_home: Option<TempDir>,
     _network: Option<Network>,
+    /// PID 1 of the first start as the machine numbers it, so that Docker need not be asked each time.
+    first: PathBuf,
     address: Option<Address>,
 }
 
@@ -316,6 +324,9 @@ impl Running {
 
     /// PID 1 as the machine numbers it; a file of it below `/proc`.
     pub fn proc(&self, file: &str) -> PathBuf {
+        if self.first.exists() {
+            return self.first.join(file);
+        }
         Path::new("/proc").join(self.inspect("{{.State.Pid}}")).join(file)
     }
 
@@ -355,15 +366,9 @@ impl Running {
         self.inspect("{{.State.Running}}") == "true"
     }
 
-    fn listens_on(&self, port: u16) -> bool {
-        self.listening_ports().contains(&port)
-    }
-
     /// TCP ports in LISTEN state in the container's network, without connecting: that would take a worker.
     pub fn listening_ports(&self) -> Vec<u16> {
-        let table = |name| fs::read_to_string(self.proc(name)).unwrap_or_default();
-        let tables = table("net/tcp") + &table("net/tcp6");
-        tables.lines().filter_map(listening_port).collect()
+        listening_ports(&self.proc("net"))
     }
 }
 
@@ -390,6 +395,13 @@ pub fn parse(response: &Response) -> serde_json::Value {
     let body = String::from_utf8_lossy(&response.body);
     assert_eq!(response.status, 200, "{body}");
     serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error} in the page's {body:?}"))
+}
+
+/// Those of a process's `net`.
+fn listening_ports(net: &Path) -> Vec<u16> {
+    let table = |name| fs::read_to_string(net.join(name)).unwrap_or_default();
+    let tables = table("tcp") + &table("tcp6");
+    tables.lines().filter_map(listening_port).collect()
 }
 
 /// The local port of a line of `/proc/net/tcp` whose state is LISTEN (0A).
