@@ -25,7 +25,7 @@ use crate::running::place::Place;
 use crate::running::process::comm_of as process_name;
 use crate::running::socket::Queue;
 use crate::running::{ListenerRecord, RunRecord, events, lineage};
-use crate::supervise::name;
+use crate::supervise::name::{self, Doing};
 
 /// What to do beside the passive check; each takes a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,8 @@ fn look(root: &Path, probes: Probes, deadline: Deadline, found: &mut Findings) -
         let serving = *lineage.parents.last().ok_or(Reason::Restarting { pid: run.pid })?;
         found.pid = Some(serving);
         found.workers = Some(Workers { running: lineage.workers.len(), limit });
-        if supervisor.is_some() {
+        // The one that takes over is stopped while it waits for memory.
+        if matches!(supervisor, Some((doing, _)) if doing != Doing::Reloading) {
             process::judge_supervised(proc, serving)?;
         }
     }

@@ -84,10 +84,10 @@ pub fn reload() -> Result<Reloaded, Failure> {
 
     let files = Files::write(&privileged, &plan, lsphp, &record)?;
     let mut stream = UnixStream::connect(CONTROL_SOCKET).map_err(unreachable)?;
-    prove(&mut stream, specification, &plan).inspect_err(|_| files.discard())?;
+    prove(&mut stream, specification).inspect_err(|_| files.discard())?;
     files.publish()?;
-    let answer = ask(&mut stream, &Request::Replace, None)?;
-    match answer {
+    warm_up(&mut stream, &plan)?;
+    match ask(&mut stream, &Request::Replace, None)? {
         Answer::Serving { workers, overcommitted_mib } => {
             let (planned, changes) = (plan.workers.total(), changes(&record.plan, &plan));
             Ok(Reloaded { workers, planned, overcommitted_mib, changes })
@@ -148,7 +148,7 @@ fn allowed(listener: &ListenerPlan) -> String {
 }
 
 /// Has pid 1 start an lsphp as it is to be, on a socket that nobody else knows, and asks it for a page.
-fn prove(stream: &mut UnixStream, specification: Specification, plan: &Plan) -> Result<(), Failure> {
+fn prove(stream: &mut UnixStream, specification: Specification) -> Result<(), Failure> {
     let path = Path::new(RUNTIME_DIRECTORY).join(".proof.sock");
     // Where only root may write, the socket of pid 1's own child must be somewhere else.
     let path = if nix::unistd::access(RUNTIME_DIRECTORY, nix::unistd::AccessFlags::W_OK).is_ok() {
@@ -160,11 +160,7 @@ fn prove(stream: &mut UnixStream, specification: Specification, plan: &Plan) -> 
     let listener = UnixListener::bind(&path).map_err(|cause| {
         Failure::system("making", &path, cause, "make it writable: the new lsphp is proven there")
     })?;
-    let address = Address::Unix(path.clone());
-    let proven = prove_on(stream, specification, listener.into(), &address);
-    if proven.is_ok() {
-        warm_up::ask(plan, &address);
-    }
+    let proven = prove_on(stream, specification, listener.into(), &Address::Unix(path.clone()));
     let _ = std::fs::remove_file(&path);
     proven
 }
@@ -193,6 +189,19 @@ fn prove_on(
             Failure::system(operation, Object::Nothing, cause, "the old one goes on serving")
         }
     })
+}
+
+/// Has pid 1 start the lsphp that is to serve, and asks that for the pages of CAC_WARM_UP.
+fn warm_up(stream: &mut UnixStream, plan: &Plan) -> Result<(), Failure> {
+    let (false, Address::Inet(address)) = (plan.opcache.warm_up.is_empty(), &plan.front_end.address) else {
+        return Ok(());
+    };
+    match ask(stream, &Request::WarmUp, None)? {
+        Answer::Started => warm_up::ask(plan, *address),
+        Answer::Refused(why) => warm_up::skipped(why),
+        other @ Answer::Serving { .. } => return Err(unexpected(other)),
+    }
+    Ok(())
 }
 
 fn ask(stream: &mut UnixStream, request: &Request, descriptor: Option<&OwnedFd>) -> Result<Answer, Failure> {

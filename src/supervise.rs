@@ -17,6 +17,7 @@ mod pid1;
 pub mod pool;
 mod processes;
 mod session;
+mod standby;
 pub mod stderr;
 
 use std::io;

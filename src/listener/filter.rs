@@ -26,6 +26,8 @@ const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 /// The network header, wherever it starts: SKF_NET_OFF.
 const NETWORK_HEADER: u32 = libc::SKF_NET_OFF.cast_unsigned();
 const VERSION: u32 = NETWORK_HEADER; // in the upper half of the first byte of both
+const TTL: u32 = NETWORK_HEADER + 8; // of v4
+const HOP_LIMIT: u32 = NETWORK_HEADER + 7; // of v6
 const SOURCE_V4: u32 = NETWORK_HEADER + 12;
 const SOURCE_V6: u32 = NETWORK_HEADER + 8;
 
@@ -39,26 +41,60 @@ pub fn for_everybody(listener: u32) -> Vec<BpfInstruction> {
 pub fn for_clients(allowed: &Clients, own: Option<IpAddr>, listener: u32) -> Vec<BpfInstruction> {
     let networks = Network::LOOPBACK.into_iter().chain(own.map(Network::only)).chain(allowed.iter());
     let (v4, v6): (Vec<_>, Vec<_>) = networks.partition(|network| network.first().is_ipv4());
-    let v4 = section(&[plain(LOAD_WORD, SOURCE_V4)], &v4, listener);
-    let load_v6: Vec<_> =
-        (0..4).flat_map(|word| [plain(LOAD_WORD, SOURCE_V6 + 4 * word), plain(STORE, word)]).collect();
-    let v6 = section(&load_v6, &v6, listener);
-    let behind_v4 = u32::try_from(v4.len()).unwrap_or(u32::MAX);
-    let by_version = [
+    let v4 = [source_in(&v4, listener), vec![plain(RETURN, PARKING)]].concat();
+    let v6 = [source_in(&v6, listener), vec![plain(RETURN, PARKING)]].concat();
+    [by_version(&v4, plain(RETURN, PARKING)), v4, v6].concat()
+}
+
+/// Who connects from this host itself, the loopback or `own`, with a time to live of `ttl` goes to `listener`; all
+/// others go where `others` says.
+pub fn for_nearest(
+    ttl: u32,
+    own: Option<IpAddr>,
+    listener: u32,
+    others: &[BpfInstruction],
+) -> Vec<BpfInstruction> {
+    let networks = Network::LOOPBACK.into_iter().chain(own.map(Network::only));
+    let (v4, v6): (Vec<_>, Vec<_>) = networks.partition(|network| network.first().is_ipv4());
+    let v6 = if_byte(HOP_LIMIT, ttl, source_in(&v6, listener));
+    let beyond_v6 = length(&v6);
+    let v4 = [if_byte(TTL, ttl, source_in(&v4, listener)), vec![plain(JUMP, beyond_v6)]].concat();
+    [by_version(&v4, plain(JUMP, 1 + length(&v4) + beyond_v6)), v4, v6, others.to_vec()].concat()
+}
+
+/// What stands before `v4` and what is for v6, so that a packet comes to its own; `neither` is for what is none of them.
+fn by_version(v4: &[BpfInstruction], neither: BpfInstruction) -> Vec<BpfInstruction> {
+    vec![
         plain(LOAD_BYTE, VERSION),
         plain(SHIFT_RIGHT, 4),
         jump(IF_EQUAL, 4, 3, 0),
         jump(IF_EQUAL, 6, 1, 0),
-        plain(RETURN, PARKING),
-        plain(JUMP, behind_v4),
-    ];
-    [&by_version[..], &v4, &v6].concat()
+        neither,
+        plain(JUMP, length(v4)),
+    ]
 }
 
-/// Loads a source, and returns `listener` if it is in one of `networks`.
-fn section(load: &[BpfInstruction], networks: &[Network], listener: u32) -> Vec<BpfInstruction> {
+/// Loads the source, and returns `listener` if it is in one of `networks`, which are of one family.
+fn source_in(networks: &[Network], listener: u32) -> Vec<BpfInstruction> {
+    let load: Vec<_> = match networks.first().map(|network| network.first()) {
+        Some(IpAddr::V4(_)) => vec![plain(LOAD_WORD, SOURCE_V4)],
+        Some(IpAddr::V6(_)) => {
+            (0..4).flat_map(|word| [plain(LOAD_WORD, SOURCE_V6 + 4 * word), plain(STORE, word)]).collect()
+        }
+        None => Vec::new(),
+    };
     let blocks = networks.iter().flat_map(|network| block(*network, listener));
-    load.iter().copied().chain(blocks).chain([plain(RETURN, PARKING)]).collect()
+    load.into_iter().chain(blocks).collect()
+}
+
+/// Skips `then` unless a byte is `wanted`.
+fn if_byte(at: u32, wanted: u32, then: Vec<BpfInstruction>) -> Vec<BpfInstruction> {
+    let skip = plain(JUMP, length(&then));
+    [vec![plain(LOAD_BYTE, at), jump(IF_EQUAL, wanted, 1, 0), skip], then].concat()
+}
+
+fn length(instructions: &[BpfInstruction]) -> u32 {
+    u32::try_from(instructions.len()).unwrap_or(u32::MAX)
 }
 
 fn block(network: Network, listener: u32) -> Vec<BpfInstruction> {

@@ -23,7 +23,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 use super::{Listener, filter};
 use crate::clients::Clients;
 use crate::identity::{Gid, Uid};
-use crate::sys;
+use crate::sys::{self, BpfInstruction};
 
 /// With 0 a kernel takes every SYN for a flood, and says so in the host's log.
 const PARKING_BACKLOG: u32 = 1;
@@ -138,6 +138,40 @@ impl Group {
         Ok(Member { socket })
     }
 
+    /// A new listener that only [`connect_as_nearest`] reaches until [`Group::take_over`]. The other slot must be
+    /// vacant.
+    pub fn join_standby(&mut self) -> io::Result<Member> {
+        let serving = self.latest.ok_or_else(|| io::Error::other("nobody serves"))?;
+        let socket = bound(self.address)?;
+        sys::start_listening(socket.as_fd(), self.backlog)?;
+        self.spare = None; // whose number it takes, as in `join`
+        let standby = serving.other().index();
+        let others = self.program(serving);
+        let program = filter::for_nearest(NEAREST.cast_unsigned(), self.own(), standby, &others);
+        if let Err(cause) = sys::attach_reuseport_program(self.parking.as_fd(), &program) {
+            self.spare = Some(socket);
+            return Err(cause);
+        }
+        Ok(Member { socket })
+    }
+
+    /// The standby gets every new connection from now on.
+    pub fn take_over(&mut self) -> io::Result<()> {
+        let standby = self.latest.map_or(Slot::One, Slot::other);
+        self.steer(standby)?;
+        self.latest = Some(standby);
+        Ok(())
+    }
+
+    /// The standby leaves without having taken over.
+    pub fn dismiss(&mut self, standby: Member) -> io::Result<()> {
+        let steered = match (self.is_parked, self.latest) {
+            (false, Some(serving)) => self.steer(serving),
+            _ => Ok(()),
+        };
+        self.leave(standby).and(steered)
+    }
+
     /// Gives what root has opened to the site: sockets of one group must have one owner.
     pub fn chown(&self, first: &Member, uid: Uid, gid: Gid) -> io::Result<()> {
         super::chown([&self.parking, &first.socket], uid, gid)
@@ -176,15 +210,20 @@ impl Group {
 
     fn steer(&mut self, slot: Slot) -> io::Result<()> {
         self.is_parked = false;
+        sys::attach_reuseport_program(self.parking.as_fd(), &self.program(slot))
+    }
+
+    /// By which `slot` gets every new connection that is allowed.
+    fn program(&self, slot: Slot) -> Vec<BpfInstruction> {
         let index = slot.index();
-        let program = match &self.allowed {
+        match &self.allowed {
             None => filter::for_everybody(index),
-            Some(allowed) => {
-                let own = Some(self.address.ip()).filter(|ip| !ip.is_unspecified());
-                filter::for_clients(allowed, own, index)
-            }
-        };
-        sys::attach_reuseport_program(self.parking.as_fd(), &program)
+            Some(allowed) => filter::for_clients(allowed, self.own(), index),
+        }
+    }
+
+    fn own(&self) -> Option<IpAddr> {
+        Some(self.address.ip()).filter(|ip| !ip.is_unspecified())
     }
 }
 
@@ -219,12 +258,14 @@ fn address_of(socket: &OwnedFd) -> io::Result<SocketAddr> {
 
 /// As many connections of our own as its queue takes: what is closed stays queued.
 fn fill(address: SocketAddr) -> io::Result<()> {
-    (0..=PARKING_BACKLOG).try_for_each(|_| connect_from_here(address))
+    (0..=PARKING_BACKLOG).try_for_each(|_| connect_as_nearest(address).map(drop))
 }
 
+/// Connects from this host to a group's `address`, so that the packet's time to live says so, within a second.
+///
 /// A container without IPv6 has no ::1, but may listen on [::].
-fn connect_from_here(address: SocketAddr) -> io::Result<()> {
-    let dial = |ip: IpAddr| connect_as_nearest(SocketAddr::new(ip, address.port()));
+pub fn connect_as_nearest(address: SocketAddr) -> io::Result<OwnedFd> {
+    let dial = |ip: IpAddr| connect_with_nearest_ttl(SocketAddr::new(ip, address.port()));
     match address.ip() {
         ip if !ip.is_unspecified() => dial(ip),
         IpAddr::V4(_) => dial(Ipv4Addr::LOCALHOST.into()),
@@ -232,14 +273,15 @@ fn connect_from_here(address: SocketAddr) -> io::Result<()> {
     }
 }
 
-fn connect_as_nearest(address: SocketAddr) -> io::Result<()> {
+fn connect_with_nearest_ttl(address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = tcp_socket(address)?;
     match address {
         SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4Ttl, &NEAREST)?,
         SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6Ttl, &NEAREST)?,
     }
     setsockopt(&socket, sockopt::SendTimeout, &TimeVal::seconds(1))?;
-    Ok(connect(socket.as_raw_fd(), &SockaddrStorage::from(address))?)
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    Ok(socket)
 }
 
 #[cfg(test)]

@@ -91,7 +91,12 @@ impl Connection {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => timed_out(),
             _ => Error::Connect { address: address.clone(), cause },
         })?;
-        Ok(Connection { socket, address, decoder: Decoder::default() })
+        Ok(Self::over(socket, address))
+    }
+
+    /// Over a socket that is connected to `address`.
+    pub fn over(socket: OwnedFd, address: Address) -> Self {
+        Connection { socket, address, decoder: Decoder::default() }
     }
 
     /// Sends a BEGIN_REQUEST packet and its body while it takes the answer.

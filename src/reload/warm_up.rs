@@ -1,45 +1,52 @@
-//! `CAC_WARM_UP`: pages that a new lsphp is asked for before visitors come. Its code ends up in the file cache, where
-//! the one that takes over finds it.
+//! `CAC_WARM_UP`: pages that the lsphp that is to take over is asked for before visitors come to it.
 
 use std::ffi::OsStr;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::fault::{Fault, Object};
+use crate::fault::{Cause, Fault, Object};
+use crate::listener::group;
+use crate::lsapi::connection::Connection;
 use crate::lsapi::response::Head;
-use crate::lsapi::{self, Body, Deadline, Error, Receiver, Target};
+use crate::lsapi::{Body, Deadline, Error, Receiver, Target};
 use crate::paths::PUBLIC_HTML;
 use crate::plan::Plan;
 
 /// For all of them together: pid 1 gives a reload a minute.
 const TIME: Duration = Duration::from_secs(10);
 
-/// What is not answered is said in a line, and no reason not to reload.
-pub fn ask(plan: &Plan, address: &Address) {
+/// Asks the standby of the group at `address`. What is not answered is said in a line, and no reason not to reload.
+pub fn ask(plan: &Plan, address: SocketAddr) {
     let deadline = Deadline::after(TIME);
     for page in &plan.opcache.warm_up {
         let cause = match ask_for(plan, page, address, deadline) {
             Ok(status) if status < 400 => continue,
             Ok(status) => format!("it is answered with {status}"),
             Err(error @ Error::Deadline { .. }) => {
-                warn(page, error.to_string());
+                tell(format!("warming up with {page}"), error.to_string());
                 return;
             }
             Err(error) => error.to_string(),
         };
-        warn(page, cause);
+        tell(format!("warming up with {page}"), cause);
     }
 }
 
-fn warn(page: &str, cause: String) {
-    let hint = "the new lsphp takes over all the same; correct CAC_WARM_UP, or see the site's error log";
-    Fault::new(format!("warming up with {page}"), Object::Nothing, cause, hint).warn();
+/// Without a standby to ask.
+pub fn skipped(why: String) {
+    tell("warming up".to_owned(), why);
+}
+
+fn tell(operation: String, cause: impl Into<Cause>) {
+    let hint = "the new lsphp takes over all the same; correct CAC_WARM_UP, or see the container's and the site's logs";
+    Fault::new(operation, Object::Nothing, cause, hint).warn();
 }
 
 /// The status of the answer. What is no script is the front controller's, as behind the rewrite rules of most
 /// applications.
-fn ask_for(plan: &Plan, page: &str, address: &Address, deadline: Deadline) -> Result<u16, Error> {
+fn ask_for(plan: &Plan, page: &str, address: SocketAddr, deadline: Deadline) -> Result<u16, Error> {
     let uri = format!("https://{}{page}", host(plan));
     let root = plan.front_end.document_root.clone();
     let root = root.unwrap_or_else(|| plan.site.home.join(PUBLIC_HTML));
@@ -57,15 +64,20 @@ fn host(plan: &Plan) -> &str {
     domain.trim_start_matches("*.").trim_start_matches("_wildcard.")
 }
 
-fn send(target: &Target, address: &Address, deadline: Deadline) -> Result<u16, Error> {
+fn send(target: &Target, address: SocketAddr, deadline: Deadline) -> Result<u16, Error> {
     let mut request = target.request(b"GET");
     let agent = concat!("cac-lsphp/", env!("CARGO_PKG_VERSION"), " warm-up");
     for (name, value) in [("Host", target.authority()), ("User-Agent", agent.as_bytes()), ("Accept", b"*/*")]
     {
         request.headers.push((name.into(), value.to_vec()));
     }
+    let mut packet = Vec::new();
+    request.encode(None, &mut packet)?;
+    let named = Address::Inet(address);
+    let socket = group::connect_as_nearest(address)
+        .map_err(|cause| Error::Connect { address: named.clone(), cause })?;
     let mut answer = Answer::default();
-    lsapi::send(address, &request, Body::None, deadline, &mut answer)?;
+    Connection::over(socket, named).exchange(&packet, &mut Body::None, deadline, &mut answer)?;
     Ok(answer.status)
 }
 

@@ -212,7 +212,7 @@ pub const WARM_UP: Variable<Text> = text(
     &["CAC_WARM_UP"],
     "none",
     "paths of pages such as /,/shop/?all, at most 32, with commas between",
-    "supervised, with CAC_OPCACHE_FILE_CACHE: a reload asks for these pages before the new lsphp takes over",
+    "supervised: a reload asks the new lsphp for these pages before it takes over",
 );
 pub const LSPHP: Variable<Text> = text(
     &["CAC_LSPHP"],

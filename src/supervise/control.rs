@@ -38,7 +38,7 @@ pub struct Specification {
     pub environment: Vec<(OsString, OsString)>,
     pub address_space: AddressSpace,
     pub size: Size,
-    /// What the one that is proven may need: it serves a page, where it is warmed up.
+    /// What the one that is proven may need, and then the one that is warmed up, which serves a page.
     pub probe_mib: u32,
     /// In whole seconds, so that no number that comes in is too large to reckon with.
     pub supervision: SupervisionPlan,
@@ -50,7 +50,10 @@ pub struct Specification {
 pub enum Request {
     /// Start an lsphp like this on the descriptor that comes along, so that it can be asked for a page.
     Prove(Box<Specification>),
-    /// It answered and the files are written: let it take over.
+    /// It answered and the files are written: start the one that will serve, where only this host reaches it, so
+    /// that it can be asked for pages.
+    WarmUp,
+    /// Let it take over.
     Replace,
 }
 
@@ -58,7 +61,7 @@ pub enum Request {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// The lsphp to prove runs.
+    /// The lsphp to prove, or to warm up, runs.
     Started,
     /// The new lsphp runs with this many workers and gets every new connection.
     Serving { workers: u32, overcommitted_mib: u64 },

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use super::control::Specification;
 use super::pool::Id;
 use super::processes;
+use super::standby::{Running, Standby};
 use crate::failure::Failure;
 use crate::fault::Object;
 use crate::listener::group::{Group, Member};
@@ -29,6 +30,8 @@ struct Generation {
     listener: Option<Member>,
     /// Until it has ended.
     lsphp: Option<Pid>,
+    /// Warmed up, and stopped until it is started.
+    held: Option<Running>,
     /// The file that it was started from: a reload may change it.
     executed: PathBuf,
     /// Workers whose parent has ended, so that they are children of pid 1.
@@ -45,22 +48,72 @@ pub struct Generations<'a> {
     all: BTreeMap<Id, Generation>,
     /// The listener that was opened before anything else, for the first of them.
     first: Option<Member>,
+    standby: Option<Standby>,
 }
 
 impl<'a> Generations<'a> {
     /// `first` already gets every new connection to `group`; `stderr` is for all that is started.
     pub fn new(site_user: &'a SiteUser, group: Group, first: Member, stderr: OwnedFd) -> Self {
-        Self { site_user, group, stderr, all: BTreeMap::new(), first: Some(first) }
+        Self { site_user, group, stderr, all: BTreeMap::new(), first: Some(first), standby: None }
     }
 
-    /// Opens a listener that gets every new connection from now on.
+    /// Opens a listener that gets every new connection from now on: the one of the standby that was warmed up, else
+    /// a new one.
     pub fn open(&mut self, id: Id) -> io::Result<()> {
-        let listener = match self.first.take() {
-            Some(first) => first,
-            None => self.group.join()?,
+        let standby = self.standby.take_if(|standby| standby.is_held && self.group.take_over().is_ok());
+        let (listener, held) = match (self.first.take(), standby) {
+            (Some(first), _) => (first, None),
+            (None, Some(standby)) => (standby.listener, Some(standby.running)),
+            (None, None) => {
+                let _ = self.dismiss_standby(); // out in any case, and its slot is vacant
+                (self.group.join()?, None)
+            }
         };
-        self.all.entry(id).or_default().listener = Some(listener);
+        let generation = self.all.entry(id).or_default();
+        generation.listener = Some(listener);
+        generation.held = held;
         Ok(())
+    }
+
+    /// Starts an lsphp that is to take over next, where only this host reaches it.
+    pub fn start_standby(&mut self, with: &Specification) -> Result<(), Failure> {
+        let refuse = |cause: &dyn std::fmt::Display| {
+            let (operation, hint) = ("opening a listener to warm up on", "the new lsphp starts without");
+            Failure::system(operation, Object::Nothing, cause.to_string(), hint)
+        };
+        // Of the two slots one serves; the other may still drain.
+        let listeners = self.all.values().filter(|generation| generation.listener.is_some());
+        if self.standby.is_some() || listeners.count() > 1 {
+            return Err(refuse(&"another replacement is under way"));
+        }
+        let listener = self.group.join_standby().map_err(|cause| refuse(&cause))?;
+        let copy = listener.as_fd().try_clone_to_owned();
+        match spawn(self.site_user, with, &with.environment, copy, &self.stderr) {
+            Ok(lsphp) => {
+                let running = Running::new(lsphp, with.lsphp.clone());
+                self.standby = Some(Standby { listener, running, is_held: false });
+                Ok(())
+            }
+            Err(failure) => {
+                let _ = self.group.dismiss(listener);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Stops the standby until it takes over; whether there is one.
+    pub fn hold_standby(&mut self) -> bool {
+        let Some(standby) = &mut self.standby else { return false };
+        standby.running.stop();
+        standby.is_held = true;
+        true
+    }
+
+    /// Ends the standby, if there is one.
+    pub fn dismiss_standby(&mut self) -> io::Result<()> {
+        let Some(standby) = self.standby.take() else { return Ok(()) };
+        standby.running.end();
+        self.group.dismiss(standby.listener)
     }
 
     pub fn has_listener(&self, id: Id) -> bool {
@@ -76,6 +129,14 @@ impl<'a> Generations<'a> {
         let environment = with.sized(workers);
         let Some(generation) = self.all.get_mut(&id) else { return Ok(()) };
         let Some(listener) = &generation.listener else { return Ok(()) };
+        if let Some(held) = generation.held.take() {
+            if workers == with.size.workers {
+                held.go_on();
+                (generation.lsphp, generation.executed) = (Some(held.lsphp), held.executed);
+                return Ok(());
+            }
+            held.end(); // it would fork more than memory has room for
+        }
         let pid =
             spawn(self.site_user, with, &environment, listener.as_fd().try_clone_to_owned(), &self.stderr)?;
         generation.lsphp = Some(pid);
@@ -92,6 +153,9 @@ impl<'a> Generations<'a> {
     pub fn retire(&mut self, id: Id) -> io::Result<()> {
         let Some(generation) = self.all.get_mut(&id) else { return Ok(()) };
         let left = generation.listener.take().map_or(Ok(()), |listener| self.group.leave(listener));
+        if let Some(held) = generation.held.take() {
+            held.end();
+        }
         if let Some(lsphp) = generation.lsphp {
             // ESRCH: it has ended, and its end is about to be noticed.
             let _ = kill(lsphp, Signal::SIGTERM);
@@ -105,8 +169,15 @@ impl<'a> Generations<'a> {
 
     /// Whose lsphp that was, if anybody's.
     pub fn ended(&mut self, pid: Pid) -> Option<Id> {
+        if let Some(standby) = self.standby.take_if(|standby| standby.running.lsphp == pid) {
+            standby.running.end_workers();
+            let _ = self.group.dismiss(standby.listener); // out in any case
+        }
         for (id, generation) in &mut self.all {
             generation.orphans.remove(&pid);
+            if let Some(held) = generation.held.take_if(|held| held.lsphp == pid) {
+                held.end_workers();
+            }
             if generation.lsphp == Some(pid) {
                 generation.lsphp = None;
                 return Some(*id);
@@ -117,7 +188,8 @@ impl<'a> Generations<'a> {
 
     /// The workers that the end of its lsphp has left to pid 1.
     pub fn adopt(&mut self, id: Id) {
-        let known: BTreeSet<Pid> = self.all.values().flat_map(Generation::processes).collect();
+        let standby = self.standby.as_ref().map(|standby| standby.running.lsphp);
+        let known: BTreeSet<Pid> = self.all.values().flat_map(Generation::processes).chain(standby).collect();
         if let Some(generation) = self.all.get_mut(&id) {
             let orphans = processes::children(Pid::this(), &generation.executed);
             let is_left = |pid: &Pid| !known.contains(pid) && processes::is_worker(*pid);
@@ -160,6 +232,8 @@ impl<'a> Generations<'a> {
                 let _ = kill(pid, Signal::SIGKILL);
             }
         }
+        let held = self.all.values().filter_map(|generation| generation.held.as_ref());
+        held.chain(self.standby.as_ref().map(|standby| &standby.running)).for_each(Running::end);
     }
 
     pub fn ids(&self) -> impl Iterator<Item = Id> {
@@ -169,7 +243,8 @@ impl<'a> Generations<'a> {
 
 impl Generation {
     fn processes(&self) -> impl Iterator<Item = Pid> {
-        self.lsphp.into_iter().chain(self.orphans.iter().copied())
+        let held = self.held.as_ref().map(|held| held.lsphp);
+        self.lsphp.into_iter().chain(held).chain(self.orphans.iter().copied())
     }
 }
 

@@ -279,7 +279,7 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-fn warn_if<E: std::fmt::Display>(operation: &str, result: std::result::Result<(), E>) {
+pub(super) fn warn_if<E: std::fmt::Display>(operation: &str, result: std::result::Result<(), E>) {
     if let Err(cause) = result {
         warn!("{operation}: {cause}; connections may be lost");
     }

@@ -22,6 +22,10 @@ pub use self::generation::{Generation, Id, Size, State};
 /// How long after a generation retired its idle workers have surely left; busy ones are waited for longer.
 const IDLE_LEAVE: Duration = Duration::from_millis(50);
 
+/// How long one that is warm waits for room for all of its workers: then fewer start, cold. Most requests are over by
+/// then, and those that wait meanwhile would share the processors with them.
+const WARM_WAIT: Duration = Duration::from_millis(300);
+
 /// How long after a try to grow that memory did not allow the next one may come: each try makes new
 /// connections wait for up to the grace.
 const GROWTH_PAUSE: Duration = Duration::from_secs(60);
@@ -51,6 +55,8 @@ pub struct Patience {
 pub enum Event {
     /// A new plan, whose lsphp has been proven, shall take over.
     Replace(Size),
+    /// The same, where the new lsphp runs already and is warm.
+    TakeOver(Size),
     /// The container shall end; said again, at once.
     Stop,
     /// lsphp itself, the parent of the workers, has ended with this code as a shell has it.
@@ -154,12 +160,12 @@ impl Pool {
     /// When [`Event::Tick`] is due next; `None`: nothing waits for time to pass.
     pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
         let starting = self.generations.iter().flat_map(|generation| match generation.state {
-            State::Starting { opened, not_before, .. } => {
+            State::Starting { opened, not_before, whole_until } => {
                 let settled = self.last_retired().map_or(not_before, |since| since + IDLE_LEAVE);
                 let grace_over = opened + self.patience.grace;
-                [Some(not_before), Some(settled.max(not_before)), Some(grace_over.max(not_before))]
+                [not_before, settled, whole_until, grace_over].map(|time| Some(time.max(not_before)))
             }
-            _ => [None; 3],
+            _ => [None; 4],
         });
         let growing = self.may_grow().then_some(self.grows_at);
         starting.flatten().chain(growing).filter(|time| *time > now).chain(self.deadline).min()
@@ -172,7 +178,8 @@ impl Pool {
             return actions;
         }
         match event {
-            Event::Replace(size) => self.replace(size, now, &mut actions),
+            Event::Replace(size) => self.replace(size, Duration::ZERO, now, &mut actions),
+            Event::TakeOver(size) => self.replace(size, WARM_WAIT, now, &mut actions),
             Event::Stop => self.stop(now, &mut actions),
             Event::Died(id, code) => self.died(id, code, now, &mut actions),
             Event::NotOpened(id) => self.not_opened(id, &mut actions),
@@ -193,7 +200,7 @@ impl Pool {
         self.generations.iter_mut().find(|generation| generation.id == id)
     }
 
-    fn replace(&mut self, size: Size, now: Duration, actions: &mut Vec<Action>) {
+    fn replace(&mut self, size: Size, whole: Duration, now: Duration, actions: &mut Vec<Action>) {
         if self.is_stopping() {
             return;
         }
@@ -205,12 +212,13 @@ impl Pool {
         match starting {
             Some(starting) => starting.size = size,
             None if draining => self.waiting = Some(size),
-            None => self.open(Duration::ZERO, MIN_WORKERS, now, actions),
+            None => self.open(Duration::ZERO, whole, now, actions),
         }
     }
 
-    /// A new generation takes every new connection from now on.
-    fn open(&mut self, pause: Duration, least: u32, now: Duration, actions: &mut Vec<Action>) {
+    /// A new generation takes every new connection from now on. For the time `whole`, at most the grace, it waits for
+    /// room for all of its workers.
+    fn open(&mut self, pause: Duration, whole: Duration, now: Duration, actions: &mut Vec<Action>) {
         for generation in &mut self.generations {
             if generation.state == State::Serving {
                 generation.state = State::Draining;
@@ -218,7 +226,7 @@ impl Pool {
         }
         let id = Id(self.next);
         self.next += 1;
-        self.generations.push(Generation::opened(id, self.size, now, pause, least));
+        self.generations.push(Generation::opened(id, self.size, now, pause, whole));
         actions.push(Action::Open(id));
     }
 
@@ -258,13 +266,13 @@ impl Pool {
             // Its listener is as good as new, and so is whoever waits there.
             let size = self.size;
             if let Some(generation) = self.find(id) {
-                *generation = Generation::opened(id, size, now, pause, MIN_WORKERS);
+                *generation = Generation::opened(id, size, now, pause, Duration::ZERO);
             }
         } else {
             // The listener of the dead one needs the room of any that is still draining.
             self.retire_draining(now, actions);
             // Its workers would go on accepting without anybody to replace them.
-            self.open(pause, MIN_WORKERS, now, actions);
+            self.open(pause, Duration::ZERO, now, actions);
         }
     }
 
@@ -322,7 +330,7 @@ impl Pool {
         let draining = self.generations.iter().any(|generation| generation.state == State::Draining);
         if let Some(size) = self.waiting.filter(|_| !draining) {
             self.waiting = None;
-            self.replace(size, now, actions);
+            self.replace(size, Duration::ZERO, now, actions);
         }
         self.spawn(now, actions);
         self.grow(now, actions);
@@ -362,7 +370,7 @@ impl Pool {
         let idle_left = self.last_retired().is_none_or(|since| now >= since + IDLE_LEAVE);
         let (grace, stopping) = (self.patience.grace, self.is_stopping());
         for generation in &mut self.generations {
-            let State::Starting { opened, not_before, least } = generation.state else { continue };
+            let State::Starting { opened, not_before, whole_until } = generation.state else { continue };
             if now < not_before {
                 continue;
             }
@@ -370,7 +378,8 @@ impl Pool {
             let fitting = size.fitting(held);
             // With nothing beside it, what the plan says is what there is, overcommitted or not.
             let alone = held == 0;
-            let enough = fitting == size.workers || (fitting >= least && idle_left);
+            let fewer = fitting >= MIN_WORKERS && idle_left && now >= whole_until;
+            let enough = fitting == size.workers || fewer;
             if !alone && !enough && now < opened + grace {
                 continue;
             }
@@ -404,7 +413,7 @@ impl Pool {
     fn grow(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if self.may_grow() && now >= self.grows_at {
             self.grows_at = now + GROWTH_PAUSE;
-            self.open(Duration::ZERO, self.size.workers, now, actions);
+            self.open(Duration::ZERO, self.patience.grace, now, actions);
         }
     }
 }

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use tracing::warn;
 
 use super::control::{self, Answer, Request, Specification};
-use super::pid1::Supervisor;
+use super::pid1::{Supervisor, warn_if};
 use super::pool::Event;
 
 /// How often it is looked whether memory has room for the lsphp to prove.
@@ -37,7 +37,9 @@ enum Phase {
     /// The lsphp to prove waits for memory, with the listener that it will get.
     Waiting(OwnedFd),
     Proving(Pid),
-    /// It was proven, and the pool was told.
+    /// It was proven, and the standby is asked for pages, if there is one.
+    WarmingUp,
+    /// The pool was told.
     Replacing,
     Over,
 }
@@ -52,7 +54,7 @@ impl Session {
     pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
         match self.phase {
             Phase::Waiting(_) => Some(now + MEMORY_LOOKS),
-            Phase::Proving(_) | Phase::Replacing => Some(self.began + LONGEST),
+            Phase::Proving(_) | Phase::WarmingUp | Phase::Replacing => Some(self.began + LONGEST),
             Phase::Over => Some(now),
         }
     }
@@ -139,6 +141,9 @@ impl Supervisor<'_> {
         if let Some(event) = event {
             self.happen(event);
         }
+        if self.session.is_none() {
+            warn_if("ending an lsphp that does not take over", self.generations.dismiss_standby());
+        }
     }
 
     fn go_on(&mut self, session: &mut Session) -> Option<Event> {
@@ -152,10 +157,16 @@ impl Supervisor<'_> {
             Phase::Proving(probe) if readable => {
                 let said = control::receive_request(&session.stream, MESSAGE_TIME);
                 let _ = kill(probe, Signal::SIGKILL);
+                match said {
+                    Ok((Request::WarmUp, None)) => session.phase = self.start_standby(session),
+                    Ok((Request::Replace, None)) => return Some(self.replace(session)),
+                    _ => {}
+                }
+            }
+            Phase::WarmingUp if readable => {
+                let said = control::receive_request(&session.stream, MESSAGE_TIME);
                 if let Ok((Request::Replace, None)) = said {
-                    session.phase = Phase::Replacing;
-                    self.take(session.specification.clone());
-                    return Some(Event::Replace(self.specification.size));
+                    return Some(self.replace(session));
                 }
             }
             // Nothing more is to be said: whoever speaks has left.
@@ -193,13 +204,40 @@ impl Supervisor<'_> {
         }
     }
 
-    /// What is to count from now on. Only an operator has seen to it that the file cache is no longer damaged.
+    /// In the room that memory had for the one that was proven.
+    fn start_standby(&mut self, session: &mut Session) -> Phase {
+        let specification = self.allowed(&session.specification);
+        let answer = match self.generations.start_standby(&specification) {
+            Ok(()) => Answer::Started,
+            Err(failure) => Answer::Refused(failure.to_string()),
+        };
+        match session.say(&answer) {
+            Ok(()) => Phase::WarmingUp,
+            Err(cause) => {
+                warn!("telling a reload what it can warm up: {cause}; it is refused");
+                Phase::Over
+            }
+        }
+    }
+
+    fn replace(&mut self, session: &mut Session) -> Event {
+        session.phase = Phase::Replacing;
+        self.take(self.allowed(&session.specification));
+        let size = self.specification.size;
+        if self.generations.hold_standby() { Event::TakeOver(size) } else { Event::Replace(size) }
+    }
+
+    /// What of it may count. Only an operator has seen to it that the file cache is no longer damaged.
+    fn allowed(&self, specification: &Specification) -> Specification {
+        match self.goes_without_file_cache && self.own_reload.is_running() {
+            true => specification.without_file_cache(),
+            false => specification.clone(),
+        }
+    }
+
+    /// What is to count from now on.
     fn take(&mut self, specification: Specification) {
         self.goes_without_file_cache &= self.own_reload.is_running();
-        let specification = match self.goes_without_file_cache {
-            true => specification.without_file_cache(),
-            false => specification,
-        };
         self.pool.set_patience(specification.patience());
         self.watch.set(specification.watch(), self.now());
         self.specification = specification;

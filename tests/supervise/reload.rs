@@ -7,17 +7,23 @@ use crate::{generations, lines, reload, said, supervised, wait_for_name};
 
 #[test]
 fn a_reload_loses_no_request() {
-    reloads_lose_no_request(5);
+    reloads_lose_no_request(supervised(), 5);
+}
+
+#[test]
+fn a_reload_that_warms_up_loses_no_request() {
+    let site = supervised().env("CAC_WARM_UP", "/warm.php").page("warm.php", "<?php echo 'warm';");
+    reloads_lose_no_request(site, 5);
 }
 
 #[test]
 #[ignore = "takes minutes, and proves what five reloads do: cargo test --test supervise -- --ignored"]
 fn fifty_reloads_lose_no_request() {
-    reloads_lose_no_request(50);
+    reloads_lose_no_request(supervised(), 50);
 }
 
-fn reloads_lose_no_request(count: usize) {
-    let site = supervised().start();
+fn reloads_lose_no_request(site: Site, count: usize) {
+    let site = site.start();
     let before = generations(&site);
     let ((), tally) = while_asked(&site, CLIENTS, MIXED, || {
         for _ in 0..count {

@@ -48,6 +48,59 @@ fn a_reload_asks_for_pages_before_visitors_do() {
     cached_file(&home.path().join(".opcache"), "more/page.php");
 }
 
+/// Says which scripts are compiled in the memory that an lsphp's workers share.
+const COMPILED: &str =
+    "<?php echo implode(' ', array_map(basename(...), array_keys(opcache_get_status()['scripts'])));";
+
+/// With a file cache and without: a visitor reads neither source nor cache.
+#[test]
+fn the_lsphp_that_takes_over_is_the_one_that_was_warmed_up() {
+    let with_cache = home();
+    let without = home();
+    for site in [supervised(with_cache.path()), Site::at(without.path()).env("CAC_SUPERVISE", "1")] {
+        let site =
+            site.env("CAC_WARM_UP", "/page.php").page("page.php", VISITED).page("compiled.php", COMPILED);
+        let site = site.start();
+        for _ in 0..3 {
+            let told = reload(&site);
+            assert!(!told.contains("warming up"), "{told}");
+            let compiled = body(&site, "compiled.php");
+            assert!(compiled.split(' ').any(|name| name == "page.php"), "{compiled}\n{}", site.logs());
+        }
+        let stopped = site.exec(["sh", "-c", "grep -l 'State:.T' /proc/[0-9]*/status || true"]);
+        assert_eq!(stopped, "", "all of them go on");
+    }
+}
+
+/// It waits a little for room for all of its workers, and no longer: then fewer serve, and are not warm.
+#[test]
+fn a_request_that_goes_on_does_not_keep_visitors_waiting() {
+    let home = home();
+    let long =
+        "<?php while (!file_exists('/home/alice/enough')) { usleep(10000); clearstatcache(); } echo 'long';";
+    let site = supervised(home.path())
+        .env("CAC_RELOAD_GRACE", "60")
+        .env("CAC_WARM_UP", "/page.php")
+        .page("page.php", "<?php echo 'page';")
+        .page("long.php", long)
+        .start();
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(|| body(&site, "long.php"));
+        wait_until(|| {
+            let status = text(docker(["exec", &site.name, "cac-lsphp", "status"]));
+            if status.contains("long.php") { Ok(()) } else { Err(status) }
+        });
+        let told = reload(&site);
+        assert!(told.contains("5 workers serve, 7 when the old ones are gone"), "{told}");
+        assert_eq!(body(&site, "page.php"), "page");
+        fs::write(home.path().join("enough"), "").unwrap();
+        assert_eq!(answer.join().unwrap(), "long");
+    });
+    wait_until(|| if said(&site, "serving with 7 workers") == 2 { Ok(()) } else { Err(site.logs()) });
+    assert_eq!(body(&site, "page.php"), "page");
+    assert_eq!(said(&site, "killed by signal"), 0, "{}", site.logs());
+}
+
 #[test]
 fn pages_that_take_too_long_delay_a_reload_and_do_not_fail_it() {
     let home = home();

@@ -102,11 +102,35 @@ proptest! {
         }
     }
 
+    /// Who is near and of this host goes to the standby; all others go where they went before.
+    #[test]
+    fn the_nearest_have_a_way_of_their_own(
+        own in proptest::option::of(address()),
+        sources in proptest::collection::vec(address(), 8),
+        ttl in prop_oneof![Just(255_u8), any::<u8>()],
+    ) {
+        const STANDBY: u32 = 1;
+        let clients: Clients = "10.0.0.0/8 fd00::/9".parse().unwrap();
+        for others in [for_everybody(SERVING), for_clients(&clients, own, SERVING)] {
+            let program = for_nearest(255, own, STANDBY, &others);
+            let of_this_host = ["127.0.0.1", "127.9.8.7", "::1"].map(|source| source.parse().unwrap());
+            for source in sources.iter().copied().chain(of_this_host).chain(own) {
+                let mut packet = packet(source);
+                packet[if source.is_ipv4() { 8 } else { 7 }] = ttl;
+                let is_own = of_this_host.contains(&source) || starts_with(source, "127.0.0.0/8") || own == Some(source);
+                let expected = if ttl == 255 && is_own { STANDBY } else { run(&others, &packet) };
+                prop_assert_eq!(run(&program, &packet), expected, "{} with {}", source, ttl);
+            }
+        }
+    }
+
     #[test]
     fn no_packet_is_too_short_or_too_strange(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         let clients = "10.0.0.5".parse().unwrap();
         let index = run(&for_clients(&clients, None, SERVING), &bytes);
         prop_assert!(index == SERVING || index == PARKING);
+        let nearest = run(&for_nearest(255, None, 1, &for_everybody(SERVING)), &bytes);
+        prop_assert!(nearest <= SERVING);
         let version = bytes.first().map(|byte| byte >> 4);
         prop_assert!(version == Some(4) || version == Some(6) || index == PARKING);
     }

@@ -47,6 +47,51 @@ fn each_listener_gets_what_comes_in_its_time_and_nothing_goes_astray() {
 }
 
 #[test]
+fn a_standby_gets_only_what_this_host_sends_it_until_it_takes_over() {
+    let allowed = || Some("10.9.0.2".parse().unwrap());
+    for (address, allowed) in [
+        ("127.0.0.1:0", None),
+        ("0.0.0.0:0", allowed()),
+        ("[::]:0", None),
+        ("[::]:0", allowed()),
+        ("[::1]:0", allowed()),
+    ] {
+        let mut group = Group::open(address.parse().unwrap(), 511, allowed).unwrap();
+        group.join_standby().expect_err("nobody serves beside whom it could wait");
+        let ip =
+            if group.address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        let dialled = SocketAddr::new(ip, group.address.port());
+        let mut serving = group.join().unwrap();
+        for round in 0..20 {
+            let standby = group.join_standby().unwrap();
+            let visitors: Vec<_> = (0..5).map(|_| connect(dialled).unwrap()).collect();
+            let warming: Vec<_> = (0..3).map(|_| connect_as_nearest(group.address).unwrap()).collect();
+            let queues = (serving.queue().unwrap(), standby.queue().unwrap());
+            assert_eq!(queues, (5, 3), "{address} {round}");
+            accepts(&serving);
+            accepts(&standby);
+            drop((visitors, warming));
+            if round % 3 == 0 {
+                group.dismiss(standby).unwrap();
+                drop(connect_as_nearest(group.address).unwrap());
+                assert_eq!(accepts(&serving), 1, "{address} {round}: nobody else is there");
+                continue;
+            }
+            group.take_over().unwrap();
+            let later: Vec<_> = (0..5).map(|_| connect(dialled).unwrap()).collect();
+            assert_eq!(accepts(&standby), later.len(), "{address} {round}");
+            group.leave(std::mem::replace(&mut serving, standby)).unwrap();
+            drop(connect(dialled).unwrap());
+            assert_eq!(accepts(&serving), 1, "{address} {round}");
+        }
+        let standby = group.join_standby().unwrap();
+        group.park().unwrap();
+        group.dismiss(standby).unwrap();
+        connect(dialled).expect_err("a stop goes on");
+    }
+}
+
+#[test]
 fn who_accepts_from_one_that_left_learns_it() {
     let mut group = Group::open("127.0.0.1:0".parse().unwrap(), 511, None).unwrap();
     let listener = group.join().unwrap();

@@ -36,11 +36,12 @@ impl Size {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Since `opened`, not to be spawned before `not_before`; within the grace only with `least` workers.
+    /// Since `opened`, not to be spawned before `not_before`, and only with all of its workers until `whole_until`
+    /// or the end of the grace.
     Starting {
         opened: Duration,
         not_before: Duration,
-        least: u32,
+        whole_until: Duration,
     },
     Serving,
     Draining,
@@ -63,8 +64,8 @@ pub struct Generation {
 }
 
 impl Generation {
-    pub(super) fn opened(id: Id, size: Size, now: Duration, pause: Duration, least: u32) -> Self {
-        let state = State::Starting { opened: now, not_before: now + pause, least };
+    pub(super) fn opened(id: Id, size: Size, now: Duration, pause: Duration, whole: Duration) -> Self {
+        let state = State::Starting { opened: now, not_before: now + pause, whole_until: now + whole };
         Self { id, state, size, ceiling: 0, workers: 0, has_parent: false }
     }
 

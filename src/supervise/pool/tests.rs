@@ -175,6 +175,26 @@ fn without_a_listener_for_the_next_one_the_last_one_serves_on() {
     assert_eq!(pool.on(Event::NotOpened(Id(2)), at(2000)), [Action::End(Ending::NoListener)]);
 }
 
+#[test]
+fn one_that_is_warm_waits_a_little_for_room_for_all_of_its_workers() {
+    for (left_at, spawned) in [(2299, 7), (9000, 5)] {
+        let mut pool = serving(7);
+        let id = Id(2);
+        assert_eq!(pool.on(Event::TakeOver(FULL), at(2000)), [Action::Open(id)]);
+        pool.on(Event::Drained(Id(1)), at(2020));
+        pool.on(Event::Died(Id(1), 0), at(2021));
+        assert_eq!(pool.on(Event::Workers(Id(1), 1), at(2030)), []);
+        assert_eq!(pool.on(Event::Tick, at(2070)), [], "five have room, and seven may soon");
+        assert_eq!(pool.wakes_at(at(2070)), Some(at(2300)));
+        let mut actions = Vec::new();
+        if left_at < 2300 {
+            actions = pool.on(Event::Workers(Id(1), 0), at(left_at));
+        }
+        actions.extend(pool.on(Event::Tick, at(2300)));
+        assert!(actions.contains(&Action::Spawn { id, workers: spawned }), "{actions:?}");
+    }
+}
+
 /// Kernel and lsphp as they behave: queues, workers that finish, parents that die when they are asked to.
 #[derive(Debug, Default)]
 struct World {
@@ -265,6 +285,7 @@ impl World {
 #[derive(Debug, Clone)]
 enum Happening {
     Replace(u64),
+    TakeOver(u64),
     Stop,
     /// The next listener cannot be opened.
     Full,
@@ -281,6 +302,7 @@ enum Happening {
 fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let happening = prop_oneof![
         3 => (512u64..4096).prop_map(Happening::Replace),
+        3 => (512u64..4096).prop_map(Happening::TakeOver),
         1 => Just(Happening::Stop),
         1 => Just(Happening::Full),
         1 => (0usize..4).prop_map(Happening::Death),
@@ -302,6 +324,7 @@ fn event(world: &mut World, pool: &Pool, happening: &Happening) -> Option<Event>
     let nth = |nth: usize| pool.generations().get(nth).copied();
     match *happening {
         Happening::Replace(budget) => Some(Event::Replace(size_for(budget))),
+        Happening::TakeOver(budget) => Some(Event::TakeOver(size_for(budget))),
         Happening::Stop => Some(Event::Stop),
         Happening::Full => {
             world.is_full = true;
