@@ -9,9 +9,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::socket::{setsockopt, sockopt};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::{setsockopt_impl, sockopt_impl};
 
 /// Marks every descriptor above 2 to be closed at exec.
 ///
@@ -60,9 +62,7 @@ pub fn take_handed_over() -> io::Result<OwnedFd> {
 pub fn keep_as_descriptor_3(descriptor: BorrowedFd) -> io::Result<()> {
     const KEPT: libc::c_int = 3;
     if descriptor.as_raw_fd() == KEPT {
-        // SAFETY: F_SETFD takes an integer and touches no memory.
-        let result = unsafe { libc::fcntl(KEPT, libc::F_SETFD, 0) };
-        return Errno::result(result).map(drop).map_err(io::Error::from);
+        return Ok(fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty())).map(drop)?);
     }
     // SAFETY: two integers. Whoever owns descriptor 3 loses it, which is why this is for the moment
     // before exec, when nothing of this process is used any more.
@@ -70,18 +70,14 @@ pub fn keep_as_descriptor_3(descriptor: BorrowedFd) -> io::Result<()> {
     Errno::result(result).map(drop).map_err(io::Error::from)
 }
 
+sockopt_impl!(LeastTtl, SetOnly, libc::IPPROTO_IP, libc::IP_MINTTL, libc::c_int);
+sockopt_impl!(LeastHops, SetOnly, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, libc::c_int);
+
 /// Has a TCP socket drop every packet whose time to live, or hop limit, is less: IP_MINTTL of ip(7), which a
 /// socket for both families has beside IPV6_MINHOPCOUNT.
 pub fn accept_only_ttl(socket: BorrowedFd, least: libc::c_int, ipv6: bool) -> io::Result<()> {
-    let set = |level, option| {
-        let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
-        // SAFETY: the kernel reads `size` bytes from `least`, which outlives the call.
-        let result =
-            unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const least).cast(), size) };
-        Errno::result(result).map(drop).map_err(io::Error::from)
-    };
-    set(libc::IPPROTO_IP, libc::IP_MINTTL)?;
-    if ipv6 { set(libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT) } else { Ok(()) }
+    setsockopt(&socket, LeastTtl, &least)?;
+    if ipv6 { Ok(setsockopt(&socket, LeastHops, &least)?) } else { Ok(()) }
 }
 
 /// Puts a program on the reuseport group of `socket`, in the place of the one before: what it returns for a
@@ -128,8 +124,7 @@ pub fn forget_code() -> io::Result<()> {
         static __executable_start: u8;
         static etext: u8;
     }
-    // SAFETY: sysconf(3) takes an integer and touches no memory.
-    let page = Errno::result(unsafe { libc::sysconf(libc::_SC_PAGESIZE) })?;
+    let page = sysconf(SysconfVar::PAGE_SIZE)?.ok_or(Errno::ENOSYS)?;
     let page = usize::try_from(page).map_err(io::Error::other)?;
     let start = (&raw const __executable_start).addr();
     let end = (&raw const etext).addr() / page * page;
