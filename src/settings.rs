@@ -163,11 +163,7 @@ pub fn read(
     reader.warn_about_pgrp_max_idle();
     reader.warn_about_missing_site_file();
     reader.warn_about_unknown_names();
-    reader.refuse_what_cannot_be_opened(&options);
-    reader.refuse_what_cannot_be_supervised(&options);
-    if let Some(site) = &site {
-        reader.refuse_what_cannot_be_warm(site, &options);
-    }
+    reader.refuse_contradictions(site.as_ref(), &options);
     let Readings { given, faults, warnings } = reader.finish();
     match site {
         Some(site) if faults.is_empty() => (log, Ok(Settings { site, options, given, warnings })),

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{ENVIRONMENT, Reader, malformed, printable};
+use super::{ENVIRONMENT, Reader, Readings, malformed, printable};
 use crate::address::Address;
 use crate::fault::{Fault, Object};
 use crate::identity::{Gid, Site, StartedAs, Uid};
-use crate::settings::{LogSettings, Options, Source, directive, size, variable};
+use crate::settings::{AllGiven, LogSettings, Options, Source, directive, size, variable};
 
 impl Reader<'_> {
     /// A non-root start without `uid` takes the id it was started with.
@@ -102,37 +102,14 @@ impl Reader<'_> {
         true
     }
 
-    /// What a listener of our own cannot be.
-    pub fn refuse_what_cannot_be_opened(&mut self, options: &Options) {
-        let faults = options.listener.faults(&options.listen, &self.readings.given);
-        self.readings.faults.extend(faults);
-    }
-
-    /// A generation needs a listener of its own on an address that several can share.
-    pub fn refuse_what_cannot_be_supervised(&mut self, options: &Options) {
-        let Some(given) = self.readings.given.get(&variable::SUPERVISE).filter(|_| options.supervise) else {
-            return;
-        };
-        let source = given.source.clone();
-        let mut refuse = |cause: String, hint| {
-            self.readings.faults.push(Fault::new("reading", &source, cause, hint));
-        };
-        if let Address::Unix(path) = &options.listen {
-            let path = path.display();
-            let cause = format!("CAC_LISTEN is the socket {path}, which only one lsphp at a time can have");
-            refuse(cause, "listen on ADDRESS:PORT, or unset CAC_SUPERVISE");
+    /// What a listener, a generation and a warm start cannot be.
+    pub fn refuse_contradictions(&mut self, site: Option<&Site>, options: &Options) {
+        let Readings { given, faults, .. } = &mut self.readings;
+        faults.extend(options.listener.faults(&options.listen, given));
+        faults.extend(supervision_faults(options, given));
+        if let Some(site) = site {
+            faults.extend(options.warm_start.faults(&site.home, options.supervise, given));
         }
-        if options.listener.handed_over {
-            let cause = "a listener that was handed over (LISTEN_FDS) cannot be replaced";
-            refuse(cause.to_owned(), "unset one of the two");
-        }
-    }
-
-    /// What would be closed by the file cache or would open it, and a warm-up of nothing.
-    pub fn refuse_what_cannot_be_warm(&mut self, site: &Site, options: &Options) {
-        let given = &self.readings.given;
-        let faults = options.warm_start.faults(&site.home, options.supervise, given);
-        self.readings.faults.extend(faults);
     }
 
     /// An absent file is fine where nobody named one; a mistyped path would be silently without effect.
@@ -162,4 +139,23 @@ impl Reader<'_> {
             self.readings.warnings.push(Fault::new("reading", Object::variable(name), cause, hint));
         }
     }
+}
+
+/// A generation needs a listener of its own on an address that several can share.
+fn supervision_faults(options: &Options, given: &AllGiven) -> Vec<Fault> {
+    let Some(given) = given.get(&variable::SUPERVISE).filter(|_| options.supervise) else {
+        return Vec::new();
+    };
+    let mut faults = Vec::new();
+    let mut refuse = |cause: String, hint| faults.push(Fault::new("reading", &given.source, cause, hint));
+    if let Address::Unix(path) = &options.listen {
+        let path = path.display();
+        let cause = format!("CAC_LISTEN is the socket {path}, which only one lsphp at a time can have");
+        refuse(cause, "listen on ADDRESS:PORT, or unset CAC_SUPERVISE");
+    }
+    if options.listener.handed_over {
+        let cause = "a listener that was handed over (LISTEN_FDS) cannot be replaced";
+        refuse(cause.to_owned(), "unset one of the two");
+    }
+    faults
 }
