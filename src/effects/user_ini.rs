@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::kernel_file;
 use crate::settings::directive::{covers_runtime_directory, is_off};
 
 /// PHP reads more; what decides here stands at the beginning of any that a panel writes.
@@ -33,8 +34,7 @@ pub fn shuts_normaliser_out(path: &Path, directives: &BTreeMap<String, String>) 
     if !file.metadata()?.is_file() {
         return Ok(ShutOut::Never);
     }
-    let mut text = Vec::new();
-    file.take(MOST).read_to_end(&mut text)?;
+    let text = kernel_file::read_start_from(file, MOST)?;
     Ok(shuts_out(&String::from_utf8_lossy(&text), directives))
 }
 

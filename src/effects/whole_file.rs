@@ -1,11 +1,12 @@
 //! Files in `/run/cac-lsphp`, each whole or not at all.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::kernel_file;
 use crate::tree::replacing;
 
 const MODE: u32 = 0o644;
@@ -68,8 +69,7 @@ pub fn remove_or_move_aside(path: &Path) -> io::Result<()> {
 
 /// Somebody else's file, a link or one with more names could be changed later.
 fn is_so_already(path: &Path, bytes: &[u8]) -> bool {
-    let open = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
-    let Ok(file) = open else { return false };
+    let Ok(file) = kernel_file::open(path) else { return false };
     let is_ours = file.metadata().is_ok_and(|found| {
         found.is_file()
             && found.uid() == nix::unistd::geteuid().as_raw()
@@ -77,8 +77,8 @@ fn is_so_already(path: &Path, bytes: &[u8]) -> bool {
             && found.nlink() == 1
             && found.len() == bytes.len() as u64
     });
-    let mut found = Vec::new();
-    is_ours && file.take(bytes.len() as u64 + 1).read_to_end(&mut found).is_ok() && found == bytes
+    let read = || kernel_file::read_start_from(file, bytes.len() as u64 + 1);
+    is_ours && read().is_ok_and(|found| found == bytes)
 }
 
 /// Under one name, which an interrupted start may have left. In a start without root the directory is the site's,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel_file;
 use crate::status::distribution::Distribution;
 use crate::status::estimate::Peaks;
 
@@ -61,16 +62,14 @@ impl Memory {
     /// # Errors
     /// The file cannot be read, or is another one.
     pub fn load(path: &Path) -> io::Result<Self> {
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-        let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        let file = match kernel_file::open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
             file => file?,
         };
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
         }
-        let mut bytes = Vec::new();
-        file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+        let bytes = kernel_file::read_start_from(file, LONGEST + 1)?;
         if bytes.len() as u64 > LONGEST {
             return Err(io::Error::new(ErrorKind::InvalidData, format!("it is larger than {LONGEST} bytes")));
         }
