@@ -3,14 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use tracing::info;
 
 use crate::address::Address;
 use crate::effects;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fault::{Fault, Object};
 use crate::gather::{self, Asker};
@@ -35,13 +33,14 @@ pub fn start() -> Result<Ending, Failure> {
 
     // Before anything slow: whoever connects while the site starts waits instead of being refused.
     let opened = match plan.listener.opened_by {
-        Opener::HandedOver => Opened::HandedOver(take_handed_over()?),
+        Opener::HandedOver => Opened::HandedOver(inherited::take(&Environment::of_this_process())?),
         _ => open_listeners(&privileged, &plan)?,
     };
     let record = record(&plan, path, &opened)?;
     effects::apply_as_root(&privileged, &record)?;
-    let control = plan.effects.control.as_ref().map(|control| open_control(&privileged, &plan, control));
-    let control = control.transpose()?;
+    let open =
+        |control: &OpenControlSocket| effects::open_control_socket(&privileged, &control.path, plan.site.uid);
+    let control = plan.effects.control.as_ref().map(open).transpose()?;
     let site_user = drop_privileges(privileged, &plan)?;
     effects::apply_as_site_user(&site_user, &plan);
     let stdin = match opened {
@@ -78,10 +77,6 @@ enum Opened {
     HandedOver(OwnedFd),
     /// With the first member to serve.
     Group(Group, Member),
-}
-
-fn take_handed_over() -> Result<OwnedFd, Failure> {
-    inherited::take(&Environment::of_this_process()).map_err(|fault| Failure::new(Exit::Refused, fault))
 }
 
 /// Opens what the plan says. It is the site's afterwards, so that what the site's user opens can join it.
@@ -134,14 +129,6 @@ fn open_alone(privileged: &Privileged, plan: &Plan, address: SocketAddr) -> io::
         listener.chown(plan.site.uid, plan.site.gid)?;
     }
     Ok(Opened::Listener(listener))
-}
-
-fn open_control(
-    privileged: &Privileged,
-    plan: &Plan,
-    control: &OpenControlSocket,
-) -> Result<UnixListener, Failure> {
-    effects::open_control_socket(privileged, &control.path, plan.site.uid)
 }
 
 /// What comes first whatever is executed in the end: the plan decided, the log set up as it says, and whether this

@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 
-use crate::fault::{Fault, Object};
+use crate::failure::Failure;
+use crate::fault::Object;
 use crate::settings::environment::Environment;
 use crate::sys;
 
@@ -14,16 +15,16 @@ use crate::sys;
 ///
 /// # Errors
 /// It is for another process, or not a listening stream socket.
-pub fn take(environment: &Environment) -> Result<OwnedFd, Fault> {
+pub fn take(environment: &Environment) -> Result<OwnedFd, Failure> {
     const HINT: &str = "hand one listening stream socket over, or unset it";
     let pid = environment.get("LISTEN_PID").unwrap_or_default().to_string_lossy().into_owned();
     if pid != std::process::id().to_string() {
         let own = std::process::id();
         let cause = format!("LISTEN_PID is {pid:?}, and this process is {own}");
-        return Err(Fault::new("reading", Object::variable("LISTEN_FDS"), cause, HINT));
+        return Err(Failure::refused("reading", Object::variable("LISTEN_FDS"), cause, HINT));
     }
     let taken = sys::take_handed_over().and_then(|descriptor| judge(&descriptor).map(|()| descriptor));
-    taken.map_err(|cause| Fault::new("taking descriptor 3", Object::Nothing, cause, HINT))
+    taken.map_err(|cause| Failure::refused("taking descriptor 3", Object::Nothing, cause, HINT))
 }
 
 fn judge(descriptor: &impl AsFd) -> io::Result<()> {
@@ -46,6 +47,7 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixListener};
 
     use super::*;
+    use crate::exit::Exit;
 
     #[test]
     fn only_a_listening_stream_socket_is_taken() {
@@ -72,9 +74,9 @@ mod tests {
         for pid in [None, Some(""), Some("1"), Some("x")] {
             assert_ne!(pid, Some(own.as_str()));
             let pid = pid.map(|pid| ("LISTEN_PID", pid));
-            let fault = take(&pid.into_iter().chain([("LISTEN_FDS", "1")]).collect()).unwrap_err();
-            assert_eq!(fault.variable(), Some("LISTEN_FDS"));
-            assert!(fault.cause.text.starts_with("LISTEN_PID is "), "{fault}");
+            let refused = take(&pid.into_iter().chain([("LISTEN_FDS", "1")]).collect()).unwrap_err();
+            assert_eq!((refused.exit, refused.faults[0].variable()), (Exit::Refused, Some("LISTEN_FDS")));
+            assert!(refused.faults[0].cause.text.starts_with("LISTEN_PID is "), "{refused}");
         }
     }
 }
