@@ -98,7 +98,7 @@ fn execute(command: Command) -> Exit {
         Command::Opcache(arguments) => opcache::run(&arguments),
         Command::Request(arguments) => request::run(&arguments),
         Command::Reload => reload::run(),
-        Command::Exec(arguments) => exec::run(&arguments),
+        Command::Exec(arguments) => exec::as_site_user(&arguments.command),
         Command::Completions(arguments) => generate::completions(&arguments),
         Command::Man => generate::man(),
         Command::External(command) => exec::run_external(&command),

@@ -67,10 +67,12 @@ pub struct Files {
     pub keys_limit: u64,
 }
 
-/// The part of the memory that strings of all scripts share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// The part of the memory that strings of all scripts share, read in PHP's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Strings {
+    #[serde(rename(deserialize = "buffer_size"))]
     pub limit_bytes: u64,
+    #[serde(rename(deserialize = "used_memory"))]
     pub used_bytes: u64,
 }
 
@@ -201,7 +203,7 @@ struct RawStatus {
     restart_pending: bool,
     restart_in_progress: bool,
     memory_usage: RawMemory,
-    interned_strings_usage: Option<RawStrings>,
+    interned_strings_usage: Option<Strings>,
     opcache_statistics: RawStatistics,
 }
 
@@ -210,12 +212,6 @@ struct RawMemory {
     used_memory: u64,
     free_memory: u64,
     wasted_memory: u64,
-}
-
-#[derive(Deserialize)]
-struct RawStrings {
-    buffer_size: u64,
-    used_memory: u64,
 }
 
 #[derive(Deserialize)]
@@ -247,12 +243,7 @@ fn ask(run: &RunRecord<StatusPlan>, question: Question, deadline: Deadline) -> R
 }
 
 fn opcache(php: String, raw: RawStatus, demand: Demand) -> Opcache {
-    let RawStatus {
-        memory_usage: memory,
-        interned_strings_usage: strings,
-        opcache_statistics: statistics,
-        ..
-    } = raw;
+    let RawStatus { memory_usage: memory, opcache_statistics: statistics, .. } = raw;
     let mut opcache = Opcache {
         enabled: raw.opcache_enabled,
         php,
@@ -271,8 +262,7 @@ fn opcache(php: String, raw: RawStatus, demand: Demand) -> Opcache {
             keys: statistics.num_cached_keys,
             keys_limit: statistics.max_cached_keys,
         },
-        strings: strings
-            .map(|strings| Strings { limit_bytes: strings.buffer_size, used_bytes: strings.used_memory }),
+        strings: raw.interned_strings_usage,
         hits: statistics.hits,
         misses: statistics.misses,
         restarts: Restarts {

@@ -20,12 +20,7 @@ use crate::start;
 pub struct ExecArgs {
     /// The command and its arguments, such as: wp cron event run --due-now
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
-    command: Vec<OsString>,
-}
-
-/// Becomes the command, through the same drop as lsphp; returns only when that failed.
-pub fn run(arguments: &ExecArgs) -> Exit {
-    as_site_user(&arguments.command)
+    pub command: Vec<OsString>,
 }
 
 /// An argument that is not a subcommand, as in `docker run IMAGE php -v`: executed as the site user
@@ -35,7 +30,8 @@ pub fn run_external(command: &[OsString]) -> Exit {
     if gather::names_a_site(Path::new("/"), euid) { as_site_user(command) } else { as_it_came(command) }
 }
 
-fn as_site_user(command: &[OsString]) -> Exit {
+/// Becomes the command, through the same drop as lsphp; returns only when that failed.
+pub fn as_site_user(command: &[OsString]) -> Exit {
     let Err(error) = become_command(command);
     error.report()
 }

@@ -1,7 +1,5 @@
 //! `cac-lsphp completions SHELL` and `cac-lsphp man`: from the same definition as the parser.
 
-use std::io::{self, Write};
-
 use clap::Args;
 use clap_complete::Shell;
 
@@ -32,18 +30,12 @@ fn one_spelling(script: &str) -> String {
 
 /// Prints the manual page, roff.
 pub fn man() -> Exit {
-    match render() {
-        Ok(page) => write_out(&page),
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(definition()).render(&mut page) {
+        Ok(()) => write_out(&page),
         Err(error) => {
             super::complain(format_args!("rendering the manual page: {error}; use --help instead"));
             Exit::Internal
         }
     }
-}
-
-fn render() -> io::Result<Vec<u8>> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(definition()).render(&mut page)?;
-    page.flush()?;
-    Ok(page)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -12,20 +12,20 @@ use crate::paths::RUNTIME_DIRECTORY;
 
 /// Makes a directory, 0755, unless anything has its name.
 pub fn make_directory(path: &Path) -> Result<(), Fault> {
-    match DirBuilder::new().mode(0o755).create(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(Fault::new("making", path, error, "PHP goes on without it"))
-        }
-        _ => Ok(()),
-    }
+    made(path, DirBuilder::new().mode(0o755).create(path), "PHP goes on without it")
 }
 
 /// Makes the empty error log unless anything has its name; what is there is never opened, as
 /// opening a fifo would wait for its reader.
 pub fn make_error_log(path: &Path) -> Result<(), Fault> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o644).open(path) {
+    let made_log = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
+    made(path, made_log.map(drop), "PHP logs to stderr instead")
+}
+
+fn made(path: &Path, result: io::Result<()>, hint: &'static str) -> Result<(), Fault> {
+    match result {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(Fault::new("making", path, error, "PHP logs to stderr instead"))
+            Err(Fault::new("making", path, error, hint))
         }
         _ => Ok(()),
     }

@@ -92,15 +92,13 @@ fn variables(
     workers: &WorkersPlan,
 ) -> BTreeMap<String, OsString> {
     let user = site.user.as_str();
+    let scan_dir = scan_dir(parent.get("PHP_INI_SCAN_DIR"), options.warm_start.file_cache.is_some());
     let mut set: BTreeMap<String, OsString> = [
         ("HOME", site.home.clone().into_os_string()),
         ("USER", user.into()),
         ("LOGNAME", user.into()),
         ("SHELL", "/bin/sh".into()),
-        (
-            "PHP_INI_SCAN_DIR",
-            scan_dir(parent.get("PHP_INI_SCAN_DIR"), options.warm_start.file_cache.is_some()),
-        ),
+        ("PHP_INI_SCAN_DIR", scan_dir),
         ("PHP_LSAPI_CHILDREN", workers.value.to_string().into()),
         ("LSAPI_EXTRA_CHILDREN", workers.extra.to_string().into()),
         ("LSAPI_MAX_IDLE_CHILDREN", options.max_idle_children.to_string().into()),

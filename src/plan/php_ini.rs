@@ -23,27 +23,23 @@ pub struct IniPlan {
 }
 
 pub fn decide(site: &Site, options: &Options) -> IniPlan {
-    let error_log = site.home.join(ERROR_LOG).display().to_string();
-    let mut directives: BTreeMap<String, String> = [
-        ("opcache.enable", "1".to_owned()),
-        ("opcache.enable_cli", "0".to_owned()),
-        ("opcache.revalidate_freq", "60".to_owned()),
-        ("log_errors", "1".to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into();
+    let defaults = [
+        ("opcache.enable", "1"),
+        ("opcache.enable_cli", "0"),
+        ("opcache.revalidate_freq", "60"),
+        ("log_errors", "1"),
+    ];
+    let owned = [
+        ("opcache.memory_consumption", options.opcache_memory_mib.to_string()),
+        ("opcache.max_accelerated_files", options.opcache_max_files.to_string()),
+        ("error_log", site.home.join(ERROR_LOG).display().to_string()),
+        ("auto_prepend_file", NORMALISER.to_owned()),
+        (PRELOAD_DIRECTIVE, PRELOAD_SCRIPT.to_owned()),
+    ];
+    let mut directives = BTreeMap::from(defaults.map(|(name, value)| (name.to_owned(), value.to_owned())));
     directives.extend(options.directives.clone());
     // What the plan owns comes last: nothing may replace it.
-    directives.extend(
-        [
-            ("opcache.memory_consumption", options.opcache_memory_mib.to_string()),
-            ("opcache.max_accelerated_files", options.opcache_max_files.to_string()),
-            ("error_log", error_log),
-            ("auto_prepend_file", NORMALISER.to_owned()),
-            (PRELOAD_DIRECTIVE, PRELOAD_SCRIPT.to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value)),
-    );
+    directives.extend(owned.map(|(name, value)| (name.to_owned(), value)));
     IniPlan { path: format!("{INI_DIRECTORY}/{FILE}"), directives }
 }
 

@@ -80,9 +80,7 @@ impl SiteUser {
             Err(error) => error,
         }
     }
-}
 
-impl SiteUser {
     /// Gets ready to stay: what a program that is executed once gets for itself, its children get from here.
     pub fn settle(&self, directory: &Path) -> Result<(), Failure> {
         enter(directory)?;
