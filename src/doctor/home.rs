@@ -40,7 +40,9 @@ fn replaced(user_ini: &Path) -> Option<Finding> {
     let text = read(user_ini)?;
     // An empty value or `none` prepends nothing, which replaces ours too.
     let prepended = user_ini_value(&text, "auto_prepend_file")?;
-    let includes_ours = || read(Path::new(prepended)).is_some_and(|text| text.contains(NORMALISER));
+    // Where PHP is when it runs a script there.
+    let file = user_ini.parent()?.join(prepended);
+    let includes_ours = || read(&file).is_some_and(|text| text.contains(NORMALISER));
     (prepended != NORMALISER && !includes_ours()).then(|| {
         Symptom::NORMALISER_REPLACED.found(format!(
             "{} prepends {}, so scripts see the front end's paths below /mnt/users: begin that file with include '{NORMALISER}';",
@@ -144,6 +146,8 @@ mod tests {
         assert!(replaced(&ini).unwrap().message.contains("begin that file with include '/run/cac-lsphp/"));
         fs::write(&waf, "<?php include '/run/cac-lsphp/cac-lsphp-normalize.php'; waf();").unwrap();
         assert_eq!(replaced(&ini), None);
+        fs::write(&ini, "auto_prepend_file = waf.php\n").unwrap();
+        assert_eq!(replaced(&ini), None, "beside the .user.ini");
         fs::write(&ini, "auto_prepend_file=/x\x1b]0;y\n").unwrap();
         assert!(!replaced(&ini).unwrap().message.contains('\x1b'));
         fs::remove_file(&ini).unwrap();
