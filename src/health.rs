@@ -11,7 +11,7 @@ mod reason;
 mod report;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
@@ -24,7 +24,7 @@ use crate::running::listener::{self, Holder};
 use crate::running::place::Place;
 use crate::running::process::comm_of as process_name;
 use crate::running::socket::Queue;
-use crate::running::{ListenerRecord, RunRecord, events, lineage};
+use crate::running::{ListenerRecord, RunRecord, descriptor, events, lineage};
 use crate::supervise::name::{self, Doing};
 
 /// What to do beside the passive check; each takes a worker.
@@ -39,9 +39,6 @@ pub(crate) struct Probes {
 /// Children of lsphp that a check looks at beside as many as there may be workers. Each costs 5 µs, and
 /// the site can make any number of them.
 const OTHER_CHILDREN: usize = 64;
-
-/// Descriptors of lsphp that are looked through. It has a handful.
-const MOST_DESCRIPTORS: usize = 64;
 
 /// Checks the site, reading the kernel's files and the record below `root` (`/` in production).
 pub(crate) fn check(root: &Path, probes: Probes, deadline: Deadline) -> Report {
@@ -71,7 +68,7 @@ fn look(root: &Path, probes: Probes, deadline: Deadline, found: &mut Findings) -
         }
     }
     let listen = &run.listener.address;
-    found.queue = queue(place, &run.listener)?;
+    found.queue = queue(place, &run.listener, &[])?;
     if run.listener.handed_over.is_some() && (probes.connect || probes.deep) {
         let cause =
             "its listener was handed over, and may be in another network; check without --connect and --deep";
@@ -103,29 +100,28 @@ pub(crate) fn read_record<P: DeserializeOwned>(root: &Path) -> Result<RunRecord<
 
 /// Whether lsphp has the listener that was handed over: as one of its first descriptors, not always as 0 (seen). Only
 /// root with CAP_SYS_PTRACE and the site itself may see; for others that lsphp runs must do.
-fn holds(process: &Path, inode: u64, listen: Address) -> Result<(), Reason> {
-    let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else { return Ok(()) };
-    let wanted = PathBuf::from(format!("socket:[{inode}]"));
-    for descriptor in descriptors.take(MOST_DESCRIPTORS).flatten() {
-        match std::fs::read_link(descriptor.path()) {
-            Ok(held) if held == wanted => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
-            _ => {}
-        }
+fn holds(place: &Place, inode: u64, listen: Address) -> Result<(), Reason> {
+    match descriptor::sockets(&place.proc, place.pid) {
+        Ok(sockets) if sockets.iter().all(|(_, held)| *held != inode) => Err(Reason::NotListening { listen }),
+        _ => Ok(()),
     }
-    Err(Reason::NotListening { listen })
 }
 
-/// The queue of the site's listener, where the kernel tells it.
+/// The queue of the site's listener, where the kernel tells it: not of one that was handed over, which may belong to
+/// another network. `parents` as for [`listener::find`].
 ///
 /// # Errors
 /// Nobody listens, somebody else does, or that cannot be told.
-pub(crate) fn queue(place: &Place, wanted: &ListenerRecord) -> Result<Option<Queue>, Reason> {
+pub(crate) fn queue(
+    place: &Place,
+    wanted: &ListenerRecord,
+    parents: &[u32],
+) -> Result<Option<Queue>, Reason> {
     let listen = wanted.address.clone();
     if let Some(inode) = wanted.handed_over {
-        return holds(&place.process(), inode, listen).map(|()| None);
+        return holds(place, inode, listen).map(|()| None);
     }
-    match listener::find(place, wanted) {
+    match listener::find(place, wanted, parents) {
         Ok(Holder::Site(queue)) => Ok(queue),
         Ok(Holder::Other { uid }) => Err(Reason::ListeningAsOther { listen, uid, wanted: wanted.uid }),
         Ok(Holder::Nobody) => Err(Reason::NotListening { listen }),

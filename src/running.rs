@@ -8,7 +8,7 @@
 //! - [`process`]: the recorded process, over [`process_stat`]
 //! - [`workers`]: lsphp's children
 //! - [`listener`]: who holds the site's address: over [`netlink`] in [`sock_diag`]'s messages, else in
-//!   [`proc_net`]'s tables, as [`socket`]s
+//!   [`proc_net`]'s tables, and from the host first by a [`descriptor`] of lsphp's, as [`socket`]s
 //! - [`lineage`]: which of the site's processes are lsphp's and which workers; [`worker`]: what one does, from
 //!   its [`title`] and the [`connections`], and its [`process_memory`]
 //! - [`place`]: where all that is looked at from
@@ -17,6 +17,7 @@
 
 pub(crate) mod cgroup_memory;
 pub(crate) mod connections;
+pub(crate) mod descriptor;
 pub mod events;
 pub(crate) mod file_cache;
 pub(crate) mod lineage;

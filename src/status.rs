@@ -184,18 +184,18 @@ fn sample(place: &Place, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Resu
     let supervisor = name::parse(&comm);
     let limit = supervisor.map_or(plan.workers.total(), |(_, limit)| limit);
     let lsphp = if supervisor.is_some() { comm_of(&run.lsphp) } else { &comm };
-    let queue = match health::queue(place, &run.listener) {
+    let lineage =
+        lineage::find(proc, place.pid, lsphp, supervisor.is_some(), health::most(limit)).ok().flatten();
+    let parents = lineage.as_ref().map_or(&[][..], |found| &found.parents);
+    let queue = match health::queue(place, &run.listener, parents) {
         Err(Reason::Unreadable { .. }) => None,
         queue => queue?,
     };
-    let lineage =
-        lineage::find(proc, place.pid, lsphp, supervisor.is_some(), health::most(limit)).ok().flatten();
     if lineage.as_ref().is_some_and(|lineage| lineage.parents.is_empty()) {
         return Err(Reason::Restarting { pid: place.pid });
     }
     let clock = Clock::now()
         .map_err(|error| Reason::Unreadable { file: "the clock".to_owned(), cause: error.to_string() })?;
-    let parents = lineage.as_ref().map_or(&[][..], |found| &found.parents);
     let connections = Connections::of(place, &run.listener.address, parents);
     let read = |pid: &u32| worker::read(proc, *pid, &connections, clock);
     // What was a worker's pid a moment ago may be anybody's by now.

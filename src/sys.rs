@@ -89,15 +89,16 @@ pub fn attach_reuseport_program(socket: BorrowedFd, program: &[BpfInstruction]) 
     Ok(setsockopt(&socket, sockopt::AttachReusePortCbpf, &program)?)
 }
 
-/// How many connections wait to be accepted from a TCP listener (`tcpi_unacked` of TCP_INFO, tcp(7)).
-pub fn tcp_accept_queue(listener: BorrowedFd) -> io::Result<u32> {
+/// What the kernel tells of a TCP socket (TCP_INFO of tcp(7)). Of one that listens `tcpi_unacked` is how many connections
+/// wait to be accepted, and `tcpi_sacked` how many may.
+pub fn tcp_info(socket: BorrowedFd) -> io::Result<libc::tcp_info> {
     let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).map_err(io::Error::other)?;
     // SAFETY: the kernel writes at most `length` bytes into `info`, which has room for them and outlives
     // the call.
     let result = unsafe {
         libc::getsockopt(
-            listener.as_raw_fd(),
+            socket.as_raw_fd(),
             libc::IPPROTO_TCP,
             libc::TCP_INFO,
             info.as_mut_ptr().cast(),
@@ -106,7 +107,36 @@ pub fn tcp_accept_queue(listener: BorrowedFd) -> io::Result<u32> {
     };
     Errno::result(result)?;
     // SAFETY: all bytes were zero, of which every field has a value, or were written by the kernel.
-    Ok(unsafe { info.assume_init() }.tcpi_unacked)
+    Ok(unsafe { info.assume_init() })
+}
+
+/// A descriptor of our own for what process `pid` has as `descriptor`: pidfd_getfd(2).
+///
+/// # Errors
+/// `ESRCH` and `EBADF`: there is none. `EPERM` without CAP_SYS_PTRACE, or from a seccomp profile; `ENOSYS` before Linux 5.6.
+pub fn descriptor_of(pid: u32, descriptor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: two integers; a pid that nobody has is answered with ESRCH.
+    let process = new_descriptor(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: three integers; a number that is no descriptor there is answered with EBADF.
+    new_descriptor(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), descriptor, 0) })
+}
+
+/// What a system call returned that makes a descriptor.
+fn new_descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
+    let descriptor = RawFd::try_from(Errno::result(result)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Rows and columns of a terminal.
+///
+/// # Errors
+/// `ENOTTY`: it is none.
+pub fn window_size(terminal: BorrowedFd) -> io::Result<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel writes to `size`, which outlives the call.
+    Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) })?;
+    Ok((size.ws_row, size.ws_col))
 }
 
 /// Takes on a descriptor that has just come over a unix socket.

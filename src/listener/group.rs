@@ -73,7 +73,7 @@ impl AsFd for Member {
 impl Member {
     /// Connections that nobody has accepted yet.
     pub fn queue(&self) -> io::Result<u32> {
-        sys::tcp_accept_queue(self.socket.as_fd())
+        Ok(sys::tcp_info(self.socket.as_fd())?.tcpi_unacked)
     }
 }
 

@@ -4,10 +4,11 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use super::descriptor::{self, sockets};
 use super::listener::families;
 use super::place::Place;
 use super::socket::Connection;
@@ -17,12 +18,8 @@ use crate::address::Address;
 /// Connections that are looked at. The front end keeps at most `maxConns` of them for each of its processes.
 const MOST_CONNECTIONS: usize = 10_000;
 
-/// Descriptors of a worker that are looked at. Its connection has one of the lowest: it is accepted before a
-/// script can open anything.
-const MOST_DESCRIPTORS: usize = 128;
-
-/// The sockets that are connected to one address. They are looked for when a worker has one that may be: to find them
-/// the kernel looks through all connections of the machine.
+/// The sockets that are connected to one address. From the host each of a worker's is asked. Else they are looked for when
+/// a worker has one that may be: to find them the kernel looks through all connections of the machine.
 #[derive(Debug, Default)]
 pub struct Connections<'a> {
     /// `None`: there are none.
@@ -36,30 +33,32 @@ impl<'a> Connections<'a> {
     /// Those to `listen` in the site's network namespace, where `parents` fork the workers. Where neither netlink
     /// nor the tables in `/proc` can be read, none are known.
     pub fn of(place: &'a Place, listen: &'a Address, parents: &[u32]) -> Self {
-        let process = |pid: &u32| place.proc.join(pid.to_string());
-        let inherited = parents.iter().flat_map(|pid| sockets(&process(pid))).collect();
+        let sockets = parents.iter().flat_map(|pid| sockets(&place.proc, *pid).unwrap_or_default());
+        let inherited = sockets.map(|(_, inode)| inode).collect();
         Self { of: Some((place, listen)), inherited, inodes: OnceCell::new() }
     }
 
-    fn inodes(&self) -> &BTreeSet<u64> {
-        self.inodes.get_or_init(|| {
-            let Some((place, listen)) = self.of else { return BTreeSet::new() };
-            find(place, listen).unwrap_or_default()
+    /// Whether process `pid` in `proc` holds one of them.
+    pub fn are_held_by(&self, proc: &Path, pid: u32) -> bool {
+        let Some((place, listen)) = self.of else { return false };
+        let sockets = sockets(proc, pid).unwrap_or_default().into_iter();
+        let mut own = sockets.filter(|(_, inode)| !self.inherited.contains(inode));
+        own.any(|(descriptor, inode)| {
+            let asked = place.is_outside() && matches!(listen, Address::Inet(_));
+            let told = asked.then(|| descriptor::connection(proc, pid, descriptor));
+            match told {
+                Some(Ok(connection)) => connection.is_some_and(|connection| is_one(&connection, listen)),
+                // It was closed in between.
+                Some(Err(error)) if !cannot_ask(&error) => false,
+                _ => self.inodes.get_or_init(|| find(place, listen).unwrap_or_default()).contains(&inode),
+            }
         })
-    }
-
-    /// Whether the process that has the directory `process` in `/proc` holds one of them.
-    pub fn are_held_by(&self, process: &Path) -> bool {
-        let mut own = sockets(process).into_iter().filter(|inode| !self.inherited.contains(inode));
-        own.any(|inode| self.inodes().contains(&inode))
     }
 }
 
-fn sockets(process: &Path) -> Vec<u64> {
-    let Ok(descriptors) = std::fs::read_dir(process.join("fd")) else { return Vec::new() };
-    let targets =
-        descriptors.take(MOST_DESCRIPTORS).flatten().map(|descriptor| std::fs::read_link(descriptor.path()));
-    targets.filter_map(|target| socket_inode(&target.ok()?)).collect()
+/// An old kernel, or a seccomp profile.
+fn cannot_ask(error: &io::Error) -> bool {
+    [ErrorKind::PermissionDenied, ErrorKind::Unsupported].contains(&error.kind())
 }
 
 fn find(place: &Place, listen: &Address) -> io::Result<BTreeSet<u64>> {
@@ -76,20 +75,18 @@ fn find(place: &Place, listen: &Address) -> io::Result<BTreeSet<u64>> {
 }
 
 fn see(inodes: &mut BTreeSet<u64>, connection: &Connection, listen: &Address) -> ControlFlow<()> {
-    let is_ours = match (&connection.local, listen) {
-        (Address::Inet(local), Address::Inet(listen)) => local.port() == listen.port(),
-        (local, listen) => local == listen,
-    };
     // What nobody has accepted yet has no inode.
-    if is_ours && connection.inode > 0 {
+    if is_one(connection, listen) && connection.inode > 0 {
         inodes.insert(connection.inode);
     }
     if inodes.len() < MOST_CONNECTIONS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
-/// `socket:[4711]`
-fn socket_inode(target: &Path) -> Option<u64> {
-    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+fn is_one(connection: &Connection, listen: &Address) -> bool {
+    match (&connection.local, listen) {
+        (Address::Inet(local), Address::Inet(listen)) => local.port() == listen.port(),
+        (local, listen) => local == listen,
+    }
 }
 
 #[cfg(test)]
@@ -99,9 +96,14 @@ mod tests {
 
     use super::*;
 
+    /// Whether this process holds one; the host must see the same.
     fn held(listen: &Address) -> bool {
-        let place = Place::inside(Path::new("/"), std::process::id());
-        Connections::of(&place, listen, &[]).are_held_by(Path::new("/proc/self"))
+        let (proc, own) = (Path::new("/proc"), std::process::id());
+        let places = [Place::inside(Path::new("/"), own), Place::outside(proc, own).unwrap()];
+        let [inside, outside] =
+            places.map(|place| Connections::of(&place, listen, &[]).are_held_by(proc, own));
+        assert_eq!(inside, outside);
+        inside
     }
 
     #[test]
@@ -146,18 +148,5 @@ mod tests {
         let from_tables = find(&outside, &listen).unwrap();
         assert_eq!(from_tables.len(), 2);
         assert_eq!(find(&inside, &listen).unwrap(), from_tables);
-    }
-
-    #[test]
-    fn only_a_socket_has_an_inode() {
-        for (target, inode) in [
-            ("socket:[4711]", Some(4711)),
-            ("pipe:[4711]", None),
-            ("/home/alice/socket:[4711]", None),
-            ("socket:[]", None),
-            ("socket:[4711", None),
-        ] {
-            assert_eq!(socket_inode(Path::new(target)), inode, "{target}");
-        }
     }
 }

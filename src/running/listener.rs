@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use super::place::Place;
 use super::record::ListenerRecord;
 use super::socket::{Family, Listener, Queue};
-use super::{netlink, proc_net};
+use super::{descriptor, netlink, proc_net};
 use crate::address::Address;
 use crate::root::Root;
 
@@ -22,12 +22,20 @@ pub enum Holder {
     Nobody,
 }
 
-/// Looks for the listener `wanted` in the site's network namespace.
+/// Looks for the listener `wanted` in the site's network namespace, from the host first among the sockets of its lsphp
+/// processes `parents`, oldest first.
 ///
 /// # Errors
 /// Neither netlink nor the tables in `/proc` can be read.
-pub fn find(place: &Place, wanted: &ListenerRecord) -> io::Result<Holder> {
+pub fn find(place: &Place, wanted: &ListenerRecord, parents: &[u32]) -> io::Result<Holder> {
     let mut search = Search { wanted, root: &place.root, holder: Holder::Nobody };
+    let asked = if place.is_outside() { parents } else { &[] };
+    let held = asked.iter().rev().flat_map(|pid| descriptor::listeners(&place.proc, *pid));
+    for listener in held {
+        if search.see(&listener).is_break() {
+            return Ok(search.holder);
+        }
+    }
     for family in families(&wanted.address) {
         let mut see = |listener| search.see(&listener);
         // Netlink is not everywhere: old kernels, seccomp, gVisor, or a network that may not be entered.

@@ -29,6 +29,8 @@ type Parse<T> = fn(&[u8]) -> Option<T>;
 
 /// Hands every listening socket of `family` to `see` until that has seen enough. Of TCP they are the first rows, and
 /// no more is read: the kernel makes up what it is asked for, and looks through all connections of the machine for it.
+/// That it does for the last listener too, because it looks for the next row before it gives one (`seq_read_iter` of its
+/// seq_file.c).
 pub(super) fn listeners(
     proc: &Path,
     family: Family,

@@ -27,9 +27,9 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 /// TCP_ESTABLISHED, TCP_CLOSE_WAIT and TCP_LISTEN; unix sockets use the same numbers.
-const ESTABLISHED: u8 = 1;
-const CLOSE_WAIT: u8 = 8;
-const LISTEN: u8 = 10;
+pub(super) const ESTABLISHED: u8 = 1;
+pub(super) const CLOSE_WAIT: u8 = 8;
+pub(super) const LISTEN: u8 = 10;
 /// UDIAG_SHOW_NAME | UDIAG_SHOW_RQLEN | UDIAG_SHOW_UID
 const SHOW: u32 = 0x01 | 0x10 | 0x40;
 const UNIX_DIAG_NAME: u16 = 0;

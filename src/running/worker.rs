@@ -103,7 +103,7 @@ pub fn read(proc: &Path, pid: u32, connections: &Connections<'_>, clock: Clock) 
     let stat = ProcessStat::read(&process).ok()?;
     let activity = match title::script(&process) {
         Some(script) => Activity::Busy { script },
-        None if connections.are_held_by(&process) => Activity::Connected,
+        None if connections.are_held_by(proc, pid) => Activity::Connected,
         None => Activity::Idle,
     };
     let reading = process_memory::read(&process).ok();

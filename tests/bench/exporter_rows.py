@@ -1,4 +1,5 @@
-"""One scrape of many sites: 500 of them made with unshare, 20 with a busy worker, beside sockets of others.
+"""One scrape of many sites: 500 of them made with unshare, 20 with a busy worker and 20 with one that a front end keeps
+connected, beside sockets of others; as root, and with the two capabilities of the systemd unit and the DaemonSet.
 
 The numbers come down with the arguments where a machine cannot carry them, and the rows say what was measured:
 exporter_rows.py [SITES [BUSY [SOCKETS]]]. It needs root, and a container engine for the last row only.
@@ -28,16 +29,17 @@ for place in /run /home /mnt; do mount -t tmpfs tmpfs $place; done
 install -m 755 "$LSPHP" /mnt/lsphp
 echo '<?php sleep(600);' >/mnt/sleep.php
 ip link set lo up
-if [ "$BUSY" = 1 ]; then
-    (until "$BINARY" request --addr 127.0.0.1:9000 /mnt/sleep.php; do sleep 1; done) >/dev/null 2>&1 &
-fi
+case $VISITOR in
+    busy) (until "$BINARY" request --timeout 60m --addr 127.0.0.1:9000 /mnt/sleep.php; do sleep 1; done) >/dev/null 2>&1 & ;;
+    kept) (while sleep 1; do cat 0<>/dev/tcp/127.0.0.1/9000; done) >/dev/null 2>&1 & ;;
+esac
 exec env -i user="$SITE_USER" uid="$SITE_UID" CAC_LSPHP=/mnt/lsphp CAC_SITE_LINK=0 CAC_MEMORY_MB=512 "$BINARY" run
 '''
 
 
-def site(number, busy):
+def site(number, visitor):
     env = {**os.environ, 'SITE_USER': f'bench{number}', 'SITE_UID': str(64000 + number), 'LSPHP': LSPHP,
-           'BINARY': BINARY, 'BUSY': str(int(busy))}
+           'BINARY': BINARY, 'VISITOR': visitor}
     command = ['unshare', '--mount', '--pid', '--net', '--fork', '--mount-proc', 'bash', '-ec', START]
     return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -89,9 +91,15 @@ def hold(count, number, tell):
         signal.pause()
 
 
+CAPABILITIES = '-all,+sys_ptrace,+dac_read_search'
+AS_NOBODY = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', '--no-new-privs', '--inh-caps', CAPABILITIES,
+             '--ambient-caps', CAPABILITIES, '--bounding-set', CAPABILITIES, '--']
+
+
 class Exporter:
-    def __init__(self):
-        self.process = subprocess.Popen([EXPORTER, '--listen', '127.0.0.1:0'], stderr=subprocess.PIPE, text=True)
+    def __init__(self, prefix):
+        command = [*prefix, EXPORTER, '--listen', '127.0.0.1:0']
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.url = 'http://' + self.process.stderr.readline().split('http://')[1].strip()
 
     def scrape(self):
@@ -105,6 +113,10 @@ class Exporter:
     def peak(self):
         status = open(f'/proc/{self.process.pid}/status').read()
         return int(status.split('VmHWM:')[1].split()[0]) / 1024
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait()
 
 
 def value(text, name):
@@ -141,36 +153,54 @@ def docker_exec_ms():
         subprocess.run([docker, 'rm', '-f', name], capture_output=True)
 
 
+def visitor_of(number, busy):
+    """So many sites with a busy worker, as many with one that only holds a connection, and the rest idle."""
+    return 'busy' if number < busy else 'kept' if number < 2 * busy else 'none'
+
+
+def wait_until_up(exporter, sites, busy):
+    deadline = time.monotonic() + 300
+    while True:
+        time.sleep(1.1)
+        text = exporter.scrape()
+        seen = [value(text, name) for name in ('phpfpm_up', 'lsphp_workers_busy', 'lsphp_workers_connected')]
+        # lsphp gives up a connection on which nothing comes, and is connected to again.
+        if seen[:2] == [sites, busy] and seen[2] >= min(busy, sites - busy) / 2:
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f'up, busy and connected are {seen}, with {sites} sites of which {busy} should be busy')
+
+
+def wall_ms(exporter):
+    time.sleep(1.1)  # what is younger than a second is given out again
+    start = time.monotonic()
+    exporter.scrape()
+    return (time.monotonic() - start) * 1000
+
+
 def main():
     sites, busy, sockets = (int(argument) for argument in (sys.argv[1:] + ['500', '20', '500000'][len(sys.argv) - 1:]))
-    running, holders = [], []
+    running, holders, exporters = [], [], {}
     try:
         for number in range(sites):
-            running.append(site(number, number < busy))
+            running.append(site(number, visitor_of(number, busy)))
             if number % 20 == 19:
                 time.sleep(0.5)
-        exporter = Exporter()
-        deadline = time.monotonic() + 300
-        while True:
-            time.sleep(1.1)
-            text = exporter.scrape()
-            if value(text, 'phpfpm_up') == sites and value(text, 'lsphp_workers_busy') == busy:
-                break
-            if time.monotonic() > deadline:
-                raise RuntimeError(f'{value(text, "phpfpm_up")} up, {value(text, "lsphp_workers_busy")} busy')
-        alone = measure(exporter, sites)
+        exporters = {'as root': Exporter([]), 'with two capabilities': Exporter(AS_NOBODY)}
+        for exporter in exporters.values():
+            wait_until_up(exporter, sites, busy)
+        for who, exporter in exporters.items():
+            row(f'{sites} sites {who}, CPU of a scrape', 'the promise', measure(exporter, sites), 300 * sites / 500, 'ms', 1)
         holders, held = hold_sockets(sockets)
-        crowded = measure(exporter, sites)
-        row(f'a scrape of {sites} sites, CPU', 'the promise', alone, 300 * sites / 500, 'ms', 1)
-        row(f'the same beside {held} sockets', 'the promise', crowded, 300 * sites / 500, 'ms', 1)
-        row(f'memory after {sites} sites', 'the promise', exporter.peak(), 30, 'MiB', 1)
-        start = time.monotonic()
-        exporter.scrape()
-        wall = (time.monotonic() - start) * 1000
+        for who, exporter in exporters.items():
+            name = f'the same {who} beside {held} sockets'
+            row(name, 'the promise', measure(exporter, sites), 300 * sites / 500, 'ms', 1)
+            row(f'memory {who} after {sites} sites', 'the promise', exporter.peak(), 30, 'MiB', 1)
+        wall = wall_ms(exporters['as root'])
         row(f'a scrape of {sites} sites, wall', f'{sites} docker exec, from 20', wall, docker_exec_ms() * sites, 'ms', 0.1)
-        exporter.process.terminate()
-        exporter.process.wait()
     finally:
+        for exporter in exporters.values():
+            exporter.end()
         for pid in holders:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -63,3 +63,49 @@ fn the_unit_is_one_and_gives_little_away() {
     );
     assert!(exposure.status.success(), "{}", String::from_utf8_lossy(&exposure.stdout));
 }
+
+/// Names of system calls, those of groups included.
+fn system_calls(names: &str) -> BTreeSet<String> {
+    let mut calls = BTreeSet::new();
+    for name in names.split_whitespace() {
+        if !name.starts_with('@') {
+            calls.insert(name.to_owned());
+            continue;
+        }
+        let group = text(output(Command::new("systemd-analyze").args(["syscall-filter", name])));
+        let members: Vec<_> =
+            group.lines().skip(1).map(str::trim).filter(|line| !line.starts_with('#')).collect();
+        calls.extend(system_calls(&members.join(" ")));
+    }
+    calls
+}
+
+/// What it is refused it would do without, and nobody would notice: such as to see by a descriptor.
+#[test]
+fn the_unit_allows_every_system_call() {
+    let unit = fs::read_to_string(example("exporter/cac-lsphp-exporter.service")).unwrap();
+    let mut allowed = BTreeSet::new();
+    for filter in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        match filter.strip_prefix('~') {
+            None => allowed.extend(system_calls(filter)),
+            Some(refused) => {
+                let refused = system_calls(refused);
+                allowed.retain(|call| !refused.contains(call));
+            }
+        }
+    }
+    let site = site("filtered", 62105).start();
+    ask(&site, "sleep.php", 1);
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let strace = ["strace", "-f", "-o", trace.path().to_str().unwrap()];
+    let look = parse(&privileges::traced_as_nobody(&strace, privileges::TWO, &["list", "--format", "json"]));
+    assert_eq!(one(&look, &container(&site))["status"]["up"], true);
+    let trace = fs::read_to_string(&trace).unwrap();
+    let own = trace.rsplit_once("cac-lsphp-exporter\"").unwrap().1;
+    let names = own.lines().skip(1).filter_map(|line| line.split_once(' ')?.1.trim().split_once('('));
+    let used: BTreeSet<_> = names.map(|(name, _)| name.to_owned()).collect();
+    assert!(used.contains("pidfd_getfd") && used.contains("openat2"), "{used:?}");
+    // A look into a network is made where there is nothing else, and may fail.
+    let refused: Vec<_> = used.difference(&allowed).filter(|call| !call.starts_with('<')).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}

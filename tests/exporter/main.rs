@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 
 use cac_lsphp::lsapi::Request;
 use serde_json::Value;
-use support::{PATIENCE, Running, Site, docker, made, text, wait_until};
+use support::{PATIENCE, Running, Site, client, docker, made, text, wait_until};
 use tempfile::TempDir;
 
 /// The exporter as root, which the tests are.
@@ -88,6 +88,7 @@ fn without_root(user: &str, uid: u32) -> Site {
 static PAGES: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = TempDir::new().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(folder.path().join("page.php"), "<?php echo 'served';").unwrap();
     fs::write(folder.path().join("sleep.php"), "<?php sleep(600);").unwrap();
     // Two seconds of CPU time, however long that takes.
     let busy = "<?php $s = str_repeat('x', 20 << 20); while (getrusage()['ru_utime.tv_sec'] < 2);";

@@ -2,12 +2,21 @@
 
 use super::*;
 
+/// What examples/exporter gives it.
+pub const TWO: &str = ",+sys_ptrace,+dac_read_search";
+
 /// As nobody, with these capabilities and no other.
 fn as_nobody(capabilities: &str, arguments: &[&str]) -> Output {
+    traced_as_nobody(&[], capabilities, arguments)
+}
+
+/// The same under `tracer`, which is root.
+pub fn traced_as_nobody(tracer: &[&str], capabilities: &str, arguments: &[&str]) -> Output {
     let sets = format!("-all{capabilities}");
-    let mut command = Command::new("setpriv");
+    let mut command = Command::new("env");
     command
-        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"])
+        .args(tracer)
+        .args(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"])
         .args(["--inh-caps", &sets, "--ambient-caps", &sets, "--bounding-set", &sets, "--"])
         .arg(made("CAC_TEST_EXPORTER"))
         .args(arguments);
@@ -24,8 +33,7 @@ fn two_capabilities_show_everything() {
         let busy = &one(&look, &container)["status"]["pool"]["busy"];
         if busy == 2 { Ok(()) } else { Err(look.to_string()) }
     });
-    let (as_root, look) =
-        (list(), parse(&as_nobody(",+sys_ptrace,+dac_read_search", &["list", "--format", "json"])));
+    let (as_root, look) = (list(), parse(&as_nobody(TWO, &["list", "--format", "json"])));
     assert_eq!(look["hidden_processes"], 0);
     let (expected, found) = (&one(&as_root, &container)["status"], &one(&look, &container)["status"]);
     for place in [
@@ -38,6 +46,60 @@ fn two_capabilities_show_everything() {
     ] {
         assert!(!expected.pointer(place).unwrap().is_null(), "{place} in {expected:#}");
         assert_eq!(found.pointer(place), expected.pointer(place), "{place}");
+    }
+}
+
+/// A site with two busy workers and one that holds a connection, and its process as this machine numbers it.
+fn busy_and_connected(user: &str, uid: u32) -> (Running, client::Client, String) {
+    let site = site(user, uid).start();
+    let mut kept = site.client();
+    let request = Request::new("GET", "/srv/page.php", "/page.php");
+    assert_eq!(kept.fetch(&request, None, PATIENCE).unwrap().status, 200);
+    ask(&site, "sleep.php", 2);
+    let pid = site.inspect("{{.State.Pid}}");
+    (site, kept, pid)
+}
+
+/// Busy, connected, and waiting connections.
+fn pool(look: &Value, site: &Running) -> [Option<u64>; 3] {
+    let pool = &one(look, &container(site))["status"]["pool"];
+    ["/busy", "/connected", "/queue/length"].map(|place| pool.pointer(place).and_then(Value::as_u64))
+}
+
+/// To read either table to its end takes the kernel a walk over all connections of the machine, for each site.
+#[test]
+fn with_two_capabilities_no_table_of_sockets_is_read() {
+    let (site, _kept, pid) = busy_and_connected("unwalked", 62103);
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let path = trace.path().to_str().unwrap();
+    let strace = ["strace", "-f", "-e", "trace=openat,setns", "-o", path];
+    wait_until(|| {
+        let look = parse(&traced_as_nobody(&strace, TWO, &["list", "--format", "json"]));
+        match pool(&look, &site) {
+            [Some(2), Some(1), Some(0)] => Ok(()),
+            other => Err(format!("{other:?} in {look:#}")),
+        }
+    });
+    let trace = fs::read_to_string(&trace).unwrap();
+    assert!(trace.contains(&format!("/proc/{pid}/fd")), "it was looked at: {trace}");
+    let walks: Vec<_> = trace.lines().filter(|line| line.contains(&format!("/proc/{pid}/net/"))).collect();
+    assert!(walks.is_empty(), "{walks:?}");
+}
+
+/// An old kernel, or a seccomp profile that does not know CAP_SYS_PTRACE: then the tables say the same.
+#[test]
+fn where_no_descriptor_can_be_taken_the_tables_are_read() {
+    let (site, _kept, _) = busy_and_connected("walked", 62104);
+    for error in ["EPERM", "ENOSYS"] {
+        let refuse = format!("inject=pidfd_getfd:error={error}");
+        let strace = ["strace", "-f", "-e", "trace=pidfd_getfd", "-e", &refuse, "-o", "/dev/null"];
+        wait_until(|| {
+            let look = parse(&traced_as_nobody(&strace, TWO, &["list", "--format", "json"]));
+            match pool(&look, &site) {
+                [Some(2), Some(1), Some(0)] => Ok(()),
+                other => Err(format!("{error}: {other:?} in {look:#}")),
+            }
+        });
     }
 }
 
