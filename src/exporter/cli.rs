@@ -1,8 +1,8 @@
 //! The exporter's command line.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::serve::{Exporter, serve};
 use super::state::Memory;
 use crate::cli::{Format, catch_panics, complain_as, refuse, write_or_stop, write_out};
 use crate::exit::Exit;
+use crate::sys::window_size;
 
 const PROGRAM: &str = "cac-lsphp-exporter";
 const PROC: &str = "/proc";
@@ -41,7 +42,7 @@ enum Command {
     Serve(ServeArgs),
     /// Print a line for every site
     List(ListArgs),
-    /// The same every second
+    /// The same every second, as much of it as the terminal has room for, until Ctrl-C
     Top(TopArgs),
 }
 
@@ -125,12 +126,15 @@ fn list(arguments: &ListArgs) -> Result<Exit, Exit> {
 
 /// Until a signal, or nobody reads any more.
 fn top(arguments: &TopArgs) -> Result<Exit, Exit> {
-    // Home, and clear: the terminal's own alternative to scrolling.
-    let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
     let mut memory = Memory::default();
     loop {
-        let look = sorted_look(&mut memory, arguments.sort)?;
-        write_or_stop(format!("{clear}{}", list::Table(&look)).as_bytes())?;
+        let table = list::Table(&sorted_look(&mut memory, arguments.sort)?).to_string();
+        let said = match window_size(std::io::stdout().as_fd()) {
+            // Home, and clear: the terminal's own alternative to scrolling.
+            Ok((rows, columns)) => format!("\x1b[H\x1b[2J{}", list::fit(&table, rows, columns)),
+            Err(_) => table,
+        };
+        write_or_stop(said.as_bytes())?;
         std::thread::sleep(Duration::from_secs(1));
     }
 }

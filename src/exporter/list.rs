@@ -103,6 +103,13 @@ fn write_numbers(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
     write!(f, "{workers:>9} {queue:>9} {memory_of:>13} {worker:>7} {kills:>5}")
 }
 
+/// The upper left of `text`, on a terminal of that size, the last line of which is the cursor's; 0: its size is not known.
+pub fn fit(text: &str, rows: u16, columns: u16) -> String {
+    let most = |size: u16| if size == 0 { usize::MAX } else { size.into() };
+    let lines = text.lines().take(most(rows).saturating_sub(1));
+    lines.map(|line| line.chars().take(most(columns)).collect::<String>() + "\n").collect()
+}
+
 /// What the limits could carry.
 pub struct Suggestions<'a>(pub &'a Look);
 

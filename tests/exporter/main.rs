@@ -10,6 +10,7 @@ mod plain;
 mod privileges;
 mod serve;
 mod sites;
+mod terminal;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

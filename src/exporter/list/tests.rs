@@ -85,3 +85,20 @@ bob*    -                 1024        7      130         ?         ?        5  2
 "
     );
 }
+
+#[test]
+fn a_terminal_gets_what_it_has_room_for() {
+    let table = "HEAD  x\nfirst y\nsecond z\n";
+    for (rows, columns, shown) in [
+        (24, 80, table),
+        (4, 8, table),
+        (3, 4, "HEAD\nfirs\n"),
+        (1, 80, ""),
+        (0, 5, "HEAD \nfirst\nsecon\n"),
+        (2, 0, "HEAD  x\n"),
+        (u16::MAX, u16::MAX, table),
+    ] {
+        assert_eq!(fit(table, rows, columns), shown, "{rows} {columns}");
+    }
+    assert_eq!(fit("\u{e4}\u{e4}\u{e4}\n", 9, 2), "\u{e4}\u{e4}\n", "whole characters");
+}
