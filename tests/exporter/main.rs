@@ -1,6 +1,8 @@
 //! The host's exporter beside real containers and plain processes. `scripts/test --test exporter` prepares what they
 //! need.
 
+#[path = "../deploy/podman.rs"]
+mod podman;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -19,7 +21,7 @@ use std::sync::LazyLock;
 
 use cac_lsphp::lsapi::Request;
 use serde_json::Value;
-use support::{PATIENCE, Running, Site, client, docker, made, text, wait_until};
+use support::{PATIENCE, Running, Site, client, docker, made, run, text, wait_until};
 use tempfile::TempDir;
 
 /// The exporter as root, which the tests are.

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -18,7 +19,12 @@ impl Serving {
         if let Some(state) = state {
             command.arg("--state").arg(state);
         }
-        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(&mut command)
+    }
+
+    /// In a process group of its own, with whatever is around it.
+    fn spawn(command: &mut Command) -> Self {
+        let mut process = command.process_group(0).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
         BufReader::new(process.stderr.take().unwrap()).read_line(&mut said).unwrap();
         let address = said.split("http://").nth(1).and_then(|rest| rest.split('/').next());
@@ -65,7 +71,7 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.process.id())]).output();
         let _ = self.process.wait();
     }
 }
@@ -149,6 +155,36 @@ fn slow_clients_do_not_keep_others_out() {
     let mut rest = String::new();
     assert_eq!(half.read_to_string(&mut rest).unwrap_or(0), 0, "it was given up: {rest}");
     drop(silent);
+}
+
+/// The kernel keeps the look waiting at the first container for 25 s, as a dead network file system below its root would.
+#[test]
+fn a_look_that_hangs_is_no_reason_not_to_answer() {
+    let site = site("hung", 62304).start();
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null", "-e", "trace=openat2"]);
+    command.args(["-e", "inject=openat2:delay_enter=25000000:when=1", "--"]);
+    command.arg(made("CAC_TEST_EXPORTER")).args(["--listen", "127.0.0.1:0"]);
+    let serving = Serving::spawn(&mut command);
+    std::thread::scope(|scope| {
+        let asked = [(); 2].map(|()| scope.spawn(|| serving.get("/metrics")));
+        let (head, _) = serving.get("/");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(!asked[0].is_finished(), "it hangs");
+        for asked in asked {
+            let (head, body) = asked.join().unwrap();
+            assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+            assert!(
+                body.starts_with("the look at the sites takes longer than 9 s") && body.lines().count() == 1
+            );
+        }
+    });
+    let label = format!("container=\"{}\"", container(&site));
+    wait_until(|| {
+        let (head, body) = serving.get("/metrics");
+        let is_up = head.starts_with("HTTP/1.1 200 ") && value(&body, "phpfpm_up", &label) == Some(1.0);
+        if is_up { Ok(()) } else { Err(format!("{head}\n{body}")) }
+    });
 }
 
 /// It is what the estimate is made from: kept over a restart of the exporter, and used by `list`.

@@ -1,6 +1,7 @@
 //! Every site is found, once, and shown as it shows itself.
 
 use super::*;
+use crate::podman::Podman;
 
 /// What `cac-lsphp status` says in the site's container.
 fn status(site: &Running) -> Value {
@@ -132,4 +133,23 @@ fn sixty_looks_change_nothing() {
         assert_eq!(one(&list(), &container)["status"]["pool"]["busy"], 7);
     }
     assert_eq!(traces(&site), before);
+}
+
+#[test]
+fn a_container_of_podmans_is_found_under_its_id() {
+    let podman = Podman::with_image();
+    let site =
+        ["-e", "user=podman", "-e", "uid=62202", "-e", "domain=podman.example", "localhost/cac-lsphp:php83"];
+    let options = ["run", "-d", "--network", "none", "--memory", "512m"];
+    let id = text(podman.run(&[&options[..], &site[..]].concat()));
+    let found = wait_until(|| {
+        let look = list();
+        match seen(&look, &id[..12])[..] {
+            [site] if site["status"]["up"] == true => Ok(site.clone()),
+            _ => Err(format!("{look:#}\n{}", support::lines(&podman.run(&["logs", id.trim()])))),
+        }
+    });
+    assert_eq!((&found["status"]["user"], &found["uid"]), (&"podman".into(), &62_202.into()), "{found:#}");
+    assert_eq!(found["status"]["memory"]["limit_bytes"], 512_u64 << 20, "{found:#}");
+    assert_eq!(found["status"]["pool"]["queue"]["length"], 0, "{found:#}");
 }
