@@ -82,7 +82,11 @@ pub fn run(arguments: &RequestArgs) -> Exit {
     };
     let sent = open_body(arguments.data.as_deref()).and_then(|mut data| {
         let mut output = Output::new(!arguments.body_only)?;
-        Ok(lsapi::send(&address, &request, data.as_body(), Deadline::after(arguments.timeout), &mut output)?)
+        let body = match &mut data {
+            None => Body::None,
+            Some((source, length)) => Body::Reader { source, length: *length },
+        };
+        Ok(lsapi::send(&address, &request, body, Deadline::after(arguments.timeout), &mut output)?)
     });
     match sent {
         Ok(()) => Exit::Success,
@@ -166,32 +170,19 @@ fn split(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     Some((text.get(..position)?, text.get(position + 1..)?))
 }
 
-/// The body, held while it is sent.
-enum Data {
-    None,
-    Bytes(Vec<u8>),
-    File { reader: Box<dyn BufRead>, length: u64 },
-}
+/// What the body is read from, and its length.
+type Data = (Box<dyn BufRead>, u64);
 
-impl Data {
-    fn as_body(&mut self) -> Body<'_> {
-        match self {
-            Data::None => Body::None,
-            Data::Bytes(bytes) => Body::Bytes(bytes),
-            Data::File { reader, length } => Body::Reader { source: reader, length: *length },
-        }
-    }
-}
-
-fn open_body(argument: Option<&OsStr>) -> anyhow::Result<Data> {
+fn open_body(argument: Option<&OsStr>) -> anyhow::Result<Option<Data>> {
     let (name, opened) = match argument.map(OsStr::as_bytes) {
-        None => return Ok(Data::None),
+        None => return Ok(None),
         Some(b"@-") => ("stdin".into(), io::stdin().as_fd().try_clone_to_owned().map(File::from)),
         Some([b'@', path @ ..]) => (String::from_utf8_lossy(path), File::open(OsStr::from_bytes(path))),
-        Some(literal) => return Ok(Data::Bytes(literal.to_vec())),
+        Some(literal) => return Ok(Some(in_memory(literal.to_vec()))),
     };
     opened
         .and_then(read_body)
+        .map(Some)
         .map_err(|error| anyhow!("read the body from {name}: {error}; name a file that can be read"))
 }
 
@@ -200,9 +191,14 @@ fn read_body(mut file: File) -> io::Result<Data> {
     let metadata = file.metadata()?;
     if metadata.is_file() {
         let length = metadata.len().saturating_sub(file.stream_position()?);
-        return Ok(Data::File { reader: Box::new(BufReader::with_capacity(CHUNK, file)), length });
+        return Ok((Box::new(BufReader::with_capacity(CHUNK, file)), length));
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    Ok(Data::Bytes(bytes))
+    Ok(in_memory(bytes))
+}
+
+fn in_memory(bytes: Vec<u8>) -> Data {
+    let length = bytes.len() as u64;
+    (Box::new(io::Cursor::new(bytes)), length)
 }

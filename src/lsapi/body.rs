@@ -1,4 +1,4 @@
-//! What follows a request: bytes from memory or from a reader.
+//! What follows a request.
 
 use std::io::{self, BufRead};
 
@@ -6,19 +6,14 @@ use std::io::{self, BufRead};
 pub enum Body<'a> {
     /// Neither a body nor a `Content-Length`.
     None,
-    Bytes(&'a [u8]),
-    /// `length` bytes, from where `source` stands.
-    Reader {
-        source: &'a mut dyn BufRead,
-        length: u64,
-    },
+    /// `length` bytes, from where `source` stands, which may be in memory.
+    Reader { source: &'a mut dyn BufRead, length: u64 },
 }
 
 impl Body<'_> {
     pub(super) fn length(&self) -> Option<u64> {
         match self {
             Body::None => None,
-            Body::Bytes(bytes) => Some(bytes.len() as u64),
             Body::Reader { length, .. } => Some(*length),
         }
     }
@@ -27,23 +22,16 @@ impl Body<'_> {
     pub(super) fn chunk(&mut self, sent: u64) -> io::Result<&[u8]> {
         let left = self.length().unwrap_or(0).saturating_sub(sent);
         match self {
-            _ if left == 0 => Ok(&[]),
-            Body::None => Ok(&[]),
-            Body::Bytes(bytes) => {
-                let sent = usize::try_from(sent).unwrap_or(usize::MAX);
-                Ok(bytes.get(sent..).unwrap_or_default())
-            }
-            Body::Reader { source, .. } => {
+            Body::Reader { source, .. } if left > 0 => {
                 let chunk = source.fill_buf()?;
                 if chunk.is_empty() {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        format!("it ends {left} bytes too early"),
-                    ));
+                    let cause = format!("it ends {left} bytes too early");
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, cause));
                 }
                 let most = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
                 Ok(chunk.get(..most).unwrap_or_default())
             }
+            _ => Ok(&[]),
         }
     }
 

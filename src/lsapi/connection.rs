@@ -227,13 +227,9 @@ impl Outgoing<'_, '_> {
             self.body.consume(length);
             self.body_sent += length as u64;
         }
-        if self.packet_sent == self.packet.len() && self.body_left() == 0 {
+        if self.packet_sent == self.packet.len() && self.body_sent >= self.body.length().unwrap_or(0) {
             self.state = Sending::Done;
         }
-    }
-
-    fn body_left(&self) -> u64 {
-        self.body.length().unwrap_or(0).saturating_sub(self.body_sent)
     }
 }
 

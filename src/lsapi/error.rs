@@ -15,8 +15,8 @@ pub enum Error {
     #[error("connect to lsphp at {address}: {cause}; check that it runs and listens there")]
     Connect { address: Address, cause: io::Error },
     #[error(
-        "{step} {address}: not done after {}; allow more time; cac-lsphp healthcheck tells busy from broken",
-        seconds(*.limit)
+        "{step} {address}: not done after {} s; allow more time; cac-lsphp healthcheck tells busy from broken",
+        .limit.as_secs_f64()
     )]
     Deadline { step: Step, address: Address, limit: Duration },
     #[error("{step} {address}: {cause}; see lsphp's log for the reason, then try again")]
@@ -49,8 +49,4 @@ impl std::fmt::Display for Step {
             Step::Answer => "answer from",
         })
     }
-}
-
-fn seconds(limit: Duration) -> String {
-    format!("{} s", limit.as_secs_f64())
 }

@@ -55,7 +55,11 @@ fn run(lsphp: &RealLsphp, cases: u32) {
         ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: None, ..Default::default() };
     let outcome = TestRunner::new(config).run(&case(), |case| {
         let body = case.body();
-        let body = body.as_deref().map_or(Body::None, Body::Bytes);
+        let mut body = body.as_deref();
+        let body = body.as_mut().map_or(Body::None, |bytes| {
+            let length = bytes.len() as u64;
+            Body::Reader { source: bytes, length }
+        });
         let (request, mut response) = (case.request(&script), Response::default());
         lsapi::send(&address, &request, body, Deadline::after(Duration::from_secs(60)), &mut response)
             .map_err(|error| TestCaseError::fail(error.to_string()))?;

@@ -8,11 +8,12 @@ use crate::LARGE;
 use crate::client::Response;
 use crate::fake_lsphp::{Act, FakeLsphp, answer, head, packet};
 
-fn post(lsphp: &FakeLsphp, body: &[u8]) -> Response {
+fn post(lsphp: &FakeLsphp, mut body: &[u8]) -> Response {
     let (address, deadline) = (lsphp.address.parse().unwrap(), Deadline::after(Duration::from_secs(60)));
     let mut response = Response::default();
     let request = Request::new("POST", "/f", "/n");
-    lsapi::send(&address, &request, Body::Bytes(body), deadline, &mut response).unwrap();
+    let body = Body::Reader { length: body.len() as u64, source: &mut body };
+    lsapi::send(&address, &request, body, deadline, &mut response).unwrap();
     response
 }
 
