@@ -88,7 +88,7 @@ pub(crate) fn detect_in(root: &Root) -> Limits {
         forks_refused: hierarchies.pids.as_ref().and_then(pids::events_file),
     };
     let pids = hierarchies.pids.and_then(|hierarchy| pids::limit(&mut files, &hierarchy));
-    Limits { memory, lost, above_machine, mem_total, pids, event_files, warnings: files.into_warnings() }
+    Limits { memory, lost, above_machine, mem_total, pids, event_files, warnings: files.warnings }
 }
 
 /// The files that count what went wrong in this process's own cgroup, relative to the root. Where

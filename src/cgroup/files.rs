@@ -12,8 +12,8 @@ pub(super) const NOT_USED: &str = "it is not used";
 
 /// The kernel's files below one root, and what was wrong with them.
 pub(super) struct KernelFiles<'a> {
-    root: &'a Root,
-    warnings: Vec<Fault>,
+    pub(super) root: &'a Root,
+    pub(super) warnings: Vec<Fault>,
 }
 
 impl<'a> KernelFiles<'a> {
@@ -21,14 +21,9 @@ impl<'a> KernelFiles<'a> {
         Self { root, warnings: Vec::new() }
     }
 
-    /// Reads `path`, which is relative to the root.
-    pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.root.read(path)
-    }
-
     /// Reads `path`, or warns that it cannot be read.
     pub(super) fn read_or_warn(&mut self, path: &Path) -> Option<Vec<u8>> {
-        self.some_or_warn(path, self.read(path))
+        self.some_or_warn(path, self.root.read(path))
     }
 
     /// Reads the table `path`, as [`Root::read_table`] does, or warns that it cannot be read.
@@ -46,7 +41,7 @@ impl<'a> KernelFiles<'a> {
     pub(super) fn read_limit(&mut self, directory: &Path, name: &str, twin: Option<&str>) -> Option<u64> {
         let path = directory.join(name);
         let is_absent = |twin: &str| !self.root.exists(&directory.join(twin));
-        let limit = match self.read(&path) {
+        let limit = match self.root.read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && twin.is_some_and(is_absent) => {
                 return None;
             }
@@ -58,20 +53,12 @@ impl<'a> KernelFiles<'a> {
         })
     }
 
-    pub(super) fn is_directory(&self, path: &Path) -> bool {
-        self.root.is_directory(path)
-    }
-
     /// Keeps what was wrong with `path` for the plan, once.
     pub(super) fn warn(&mut self, path: &Path, cause: impl Into<Cause>, hint: impl Into<Cow<'static, str>>) {
         let warning = Fault::new("reading", &Path::new("/").join(path), cause, hint);
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
-    }
-
-    pub(super) fn into_warnings(self) -> Vec<Fault> {
-        self.warnings
     }
 }
 

@@ -108,7 +108,8 @@ fn own_and_ancestors(files: &mut KernelFiles, own: &CgroupPath, mounts: &[&Mount
     if ways.is_empty() {
         return mounts_top(files, mounts, &format!("{own} is not below any cgroup that is mounted"));
     }
-    let visible = ways.iter().position(|way| way.first().is_some_and(|own| files.is_directory(&own.path)));
+    let visible =
+        ways.iter().position(|way| way.first().is_some_and(|own| files.root.is_directory(&own.path)));
     let mut ways = ways.into_iter();
     match visible {
         Some(index) => ways.nth(index).unwrap_or_default(),
@@ -131,7 +132,7 @@ fn way_up(own: &CgroupPath, mount: &Mount) -> Option<Vec<Directory>> {
 
 /// `way` from the first directory that exists.
 fn existing(files: &mut KernelFiles, mut way: Vec<Directory>) -> Vec<Directory> {
-    let missing = way.iter().take_while(|directory| !files.is_directory(&directory.path)).count();
+    let missing = way.iter().take_while(|directory| !files.root.is_directory(&directory.path)).count();
     if missing > 0
         && let Some(own) = way.first()
     {
@@ -148,7 +149,9 @@ fn existing(files: &mut KernelFiles, mut way: Vec<Directory>) -> Vec<Directory> 
 /// What is left when the own cgroup is not known: the top of the first mount. Its limit applies to
 /// this process or to one beside it; a container too small beats one that is killed.
 fn mounts_top(files: &mut KernelFiles, mounts: &[&Mount], why: &str) -> Vec<Directory> {
-    let Some(mount) = mounts.iter().find(|mount| files.is_directory(&mount.point)) else { return Vec::new() };
+    let Some(mount) = mounts.iter().find(|mount| files.root.is_directory(&mount.point)) else {
+        return Vec::new();
+    };
     let used = format!("the limits of {} are used, at /{}", mount.root, mount.point.display());
     files.warn(Path::new(CGROUP), why.to_owned(), used);
     vec![Directory { path: mount.point.clone(), cgroup: mount.root.clone() }]

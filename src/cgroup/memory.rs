@@ -98,7 +98,8 @@ fn v1_hierarchical_limit(files: &mut KernelFiles, own: &Directory) -> Option<u64
 
 /// Whether the limit of `directory` ends there. Asked only when `memory.stat` cannot tell.
 fn v1_is_flat(files: &KernelFiles, directory: &Directory) -> bool {
-    files.read(&directory.path.join("memory.use_hierarchy")).is_ok_and(|content| content.trim_ascii() == b"0")
+    let flag = files.root.read(&directory.path.join("memory.use_hierarchy"));
+    flag.is_ok_and(|content| content.trim_ascii() == b"0")
 }
 
 fn limit_of(version: Version, name: &str, directory: &Directory, bytes: u64) -> MemoryLimit {

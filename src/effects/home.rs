@@ -123,8 +123,8 @@ fn chown_directory(parent: &Directory, name: &str, uid: Uid, gid: Gid) -> Result
     let left_alone = |what: &'static str| Fault::new(CHOWN, &path, what, "it is left alone").warn();
     match name.parse().map_err(io::Error::from).and_then(|name: Name| parent.child_on_same_mount(&name)) {
         Ok(directory) => match chown(&directory, uid, gid) {
-            Ok(Outcome::IsTheSites) => return Ok(Some(directory)),
-            Ok(Outcome::LeftAlone(what)) => left_alone(what),
+            Ok(None) => return Ok(Some(directory)),
+            Ok(Some(what)) => left_alone(what),
             Err(cause) => {
                 let hint = "the site may be unable to write there: check the volume and the capability CHOWN";
                 Fault::new(CHOWN, &path, cause, hint).warn();
@@ -141,27 +141,19 @@ fn chown_directory(parent: &Directory, name: &str, uid: Uid, gid: Gid) -> Result
     Ok(None)
 }
 
-/// What became of a directory that is to be the site's.
-enum Outcome {
-    IsTheSites,
-    LeftAlone(&'static str),
-}
-
 /// Changes the owner of what is root's, unless root has closed it and it holds something: the site may have renamed
-/// it there to get it.
-fn chown(directory: &Directory, uid: Uid, gid: Gid) -> io::Result<Outcome> {
+/// it there to get it. Returns why it is left alone; `None`: it is the site's.
+fn chown(directory: &Directory, uid: Uid, gid: Gid) -> io::Result<Option<&'static str>> {
     const OPEN_TO_ALL: u32 = 0o005;
     let status = directory.status()?;
     if status.st_uid == uid.as_raw() {
-        return Ok(Outcome::IsTheSites);
+        return Ok(None);
     }
     if status.st_uid != 0 {
-        return Ok(Outcome::LeftAlone("it belongs neither to root nor to the site"));
+        return Ok(Some("it belongs neither to root nor to the site"));
     }
     if status.st_mode & OPEN_TO_ALL != OPEN_TO_ALL && directory.has_entries()? {
-        return Ok(Outcome::LeftAlone(
-            "root has closed it and something is in it (chown it if it is the site's)",
-        ));
+        return Ok(Some("root has closed it and something is in it (chown it if it is the site's)"));
     }
-    directory.chown(uid.into(), gid.into()).map(|()| Outcome::IsTheSites)
+    directory.chown(uid.into(), gid.into()).map(|()| None)
 }
