@@ -30,6 +30,9 @@ pub const CONTROL_SOCKET: &str = "/run/cac-lsphp/control.sock";
 /// Where the files of a plan wait until its lsphp is proven: PHP reads what is here last.
 pub const NEXT_DIRECTORY: &str = "/run/cac-lsphp/next";
 
+/// Locked by a reload as long as it goes on, where it writes files.
+pub const RELOAD_LOCK: &str = "/run/cac-lsphp/reload.lock";
+
 /// Compiled when PHP starts: has the normaliser and the site's own preload script ready.
 pub const PRELOAD_SCRIPT: &str = "/run/cac-lsphp/cac-lsphp-preload.php";
 

@@ -30,13 +30,13 @@ use crate::settings::variable;
 use crate::start;
 use crate::supervise::control::{self, Answer, Request, Specification};
 
-/// pid 1 may wait for memory first, for CAC_RELOAD_GRACE, and gives a reload a minute.
+/// pid 1 gives a reload a minute, and twice CAC_RELOAD_GRACE: it may wait for memory before each start.
 const PID_1_TIME: Duration = Duration::from_secs(65);
 
 /// How long the new lsphp has for its first page.
 const PROOF_TIME: Duration = Duration::from_secs(20);
 
-/// How long pid 1 has to say that the new lsphp has ended, when that does not answer.
+/// How long pid 1 has to say why, when the new lsphp or itself does not go on.
 const OBITUARY_TIME: Duration = Duration::from_secs(1);
 
 /// What changed, and with how many workers the new lsphp serves.
@@ -83,17 +83,32 @@ pub fn reload() -> Result<Reloaded, Failure> {
     let specification = specification(&plan, &record)?;
 
     let files = Files::write(&privileged, &plan, lsphp, &record)?;
-    let mut stream = UnixStream::connect(CONTROL_SOCKET).map_err(unreachable)?;
-    prove(&mut stream, specification).inspect_err(|_| files.discard())?;
-    files.publish()?;
-    warm_up(&mut stream, &plan)?;
-    match ask(&mut stream, &Request::Replace, None)? {
+    let stream = UnixStream::connect(CONTROL_SOCKET).map_err(unreachable)?;
+    let mut pid_1 = Pid1 { stream, patience: PID_1_TIME + 2 * specification.patience().grace };
+    prove(&mut pid_1, specification)?;
+    match take_over(&mut pid_1, &plan, &files)? {
         Answer::Serving { workers, overcommitted_mib } => {
             let (planned, changes) = (plan.workers.total(), changes(&record.plan, &plan));
             Ok(Reloaded { workers, planned, overcommitted_mib, changes })
         }
         other => Err(unexpected(other)),
     }
+}
+
+/// Publishes the files, for the new lsphp to find when it starts. Where it does not, the old one has its own again,
+/// as pid 1 may have to start it once more.
+fn take_over(pid_1: &mut Pid1, plan: &Plan, files: &Files) -> Result<Answer, Failure> {
+    let told = files
+        .publish()
+        .and_then(|()| warm_up(pid_1, plan))
+        .and_then(|()| pid_1.tell(&Request::Replace, None));
+    told.inspect_err(|_| files.take_back())?;
+    // Without an answer it is not known which of them is started next; most likely the new one.
+    let answer = pid_1.answer()?;
+    if matches!(answer, Answer::Refused(_)) {
+        files.take_back();
+    }
+    Ok(answer)
 }
 
 /// Root neither writes to nor believes what the site's user made, as it does in a start without root.
@@ -148,7 +163,7 @@ fn allowed(listener: &ListenerPlan) -> String {
 }
 
 /// Has pid 1 start an lsphp as it is to be, on a socket that nobody else knows, and asks it for a page.
-fn prove(stream: &mut UnixStream, specification: Specification) -> Result<(), Failure> {
+fn prove(pid_1: &mut Pid1, specification: Specification) -> Result<(), Failure> {
     let path = Path::new(RUNTIME_DIRECTORY).join(".proof.sock");
     // Where only root may write, the socket of pid 1's own child must be somewhere else.
     let path = if nix::unistd::access(RUNTIME_DIRECTORY, nix::unistd::AccessFlags::W_OK).is_ok() {
@@ -160,26 +175,27 @@ fn prove(stream: &mut UnixStream, specification: Specification) -> Result<(), Fa
     let listener = UnixListener::bind(&path).map_err(|cause| {
         Failure::system("making", &path, cause, "make it writable: the new lsphp is proven there")
     })?;
-    let proven = prove_on(stream, specification, listener.into(), &Address::Unix(path.clone()));
+    let proven = prove_on(pid_1, specification, listener.into(), &Address::Unix(path.clone()));
     let _ = std::fs::remove_file(&path);
     proven
 }
 
 fn prove_on(
-    stream: &mut UnixStream,
+    pid_1: &mut Pid1,
     specification: Specification,
     listener: OwnedFd,
     address: &Address,
 ) -> Result<(), Failure> {
-    match ask(stream, &Request::Prove(Box::new(specification)), Some(&listener))? {
+    pid_1.tell(&Request::Prove(Box::new(specification)), Some(&listener))?;
+    match pid_1.answer()? {
         Answer::Started => {}
         other => return Err(unexpected(other)),
     }
     drop(listener);
     let answer = probe::ask(address, Deadline::after(PROOF_TIME));
-    answer.map(drop).map_err(|reason| match control::receive_answer(stream, OBITUARY_TIME) {
+    answer.map(drop).map_err(|reason| match control::receive_answer(&pid_1.stream, OBITUARY_TIME) {
         // That it has ended says more than that it did not answer.
-        Ok(refused @ Answer::Refused(_)) => unexpected(refused),
+        Ok(answer) => unexpected(answer),
         // And that process 1 has ended, more than that.
         Err(cause) if !matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             unreachable(cause)
@@ -192,30 +208,49 @@ fn prove_on(
 }
 
 /// Has pid 1 start the lsphp that is to serve, and asks that for the pages of CAC_WARM_UP.
-fn warm_up(stream: &mut UnixStream, plan: &Plan) -> Result<(), Failure> {
+fn warm_up(pid_1: &mut Pid1, plan: &Plan) -> Result<(), Failure> {
     let (false, Address::Inet(address)) = (plan.opcache.warm_up.is_empty(), &plan.front_end.address) else {
         return Ok(());
     };
-    match ask(stream, &Request::WarmUp, None)? {
+    pid_1.tell(&Request::WarmUp, None)?;
+    match pid_1.answer()? {
         Answer::Started => warm_up::ask(plan, *address),
         Answer::Refused(why) => warm_up::skipped(why),
-        other @ Answer::Serving { .. } => return Err(unexpected(other)),
+        other => return Err(unexpected(other)),
     }
     Ok(())
 }
 
-fn ask(stream: &mut UnixStream, request: &Request, descriptor: Option<&OwnedFd>) -> Result<Answer, Failure> {
-    control::send(stream, request, descriptor)
-        .and_then(|()| control::receive_answer(stream, PID_1_TIME))
-        .map_err(unreachable)
+/// What supervises the site, at the other end of the control socket.
+struct Pid1 {
+    stream: UnixStream,
+    patience: Duration,
+}
+
+impl Pid1 {
+    fn tell(&mut self, request: &Request, descriptor: Option<&OwnedFd>) -> Result<(), Failure> {
+        control::send(&mut self.stream, request, descriptor).map_err(|cause| {
+            // It need not have listened to the end to answer.
+            control::receive_answer(&self.stream, OBITUARY_TIME)
+                .map_or_else(|_| unreachable(cause), unexpected)
+        })
+    }
+
+    fn answer(&self) -> Result<Answer, Failure> {
+        control::receive_answer(&self.stream, self.patience).map_err(unreachable)
+    }
 }
 
 fn unexpected(answer: Answer) -> Failure {
-    let why = match answer {
-        Answer::Refused(why) => why,
-        Answer::Started | Answer::Serving { .. } => "process 1 gave an unexpected answer".to_owned(),
+    let (why, hint) = match answer {
+        Answer::Refused(why) => (why, "the old lsphp goes on serving"),
+        Answer::Stopping => ("the container is stopping".to_owned(), "see its log, and start it again"),
+        Answer::Started | Answer::Serving { .. } => (
+            "process 1 gave an unexpected answer".to_owned(),
+            "see the container's log, and cac-lsphp healthcheck",
+        ),
     };
-    Failure::new(Exit::System, fault(why, "the old lsphp goes on serving"))
+    Failure::new(Exit::System, fault(why, hint))
 }
 
 fn unreachable(cause: io::Error) -> Failure {

@@ -1,20 +1,36 @@
-//! The files that differ from plan to plan: written beside their places, and put there when the plan is proven.
+//! The files that differ from plan to plan: written beside their places, put there when the plan is proven, and taken
+//! back where nothing comes of it.
 
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::fault;
 use crate::effects;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::paths::{FILE_CACHE_INI, FILE_CACHE_INI_DIRECTORY, NEXT_DIRECTORY, RUN_RECORD, RUNTIME_DIRECTORY};
+use crate::fault::Fault;
+use crate::paths::{
+    FILE_CACHE_INI, FILE_CACHE_INI_DIRECTORY, NEXT_DIRECTORY, RELOAD_LOCK, RUN_RECORD, RUNTIME_DIRECTORY,
+};
 use crate::plan::Plan;
 use crate::privileges::Privileged;
 use crate::running::{RunRecord, StatusPlan};
 
-/// Until they are where they belong.
+/// Until they are where they belong, or what was there before is.
 pub struct Files {
-    /// Where each waits, and its place.
-    waiting: Vec<(PathBuf, PathBuf)>,
+    changes: Vec<Change>,
+    /// As long as it is held no other reload writes any. `None`: nor does this one.
+    _lock: Option<File>,
+}
+
+struct Change {
+    place: PathBuf,
+    /// Where the new file waits.
+    waiting: PathBuf,
+    /// A second name of what is in the place, where anything is.
+    before: PathBuf,
 }
 
 impl Files {
@@ -32,7 +48,7 @@ impl Files {
             return if std::fs::read(ini).is_ok_and(|bytes| bytes == text.as_bytes())
                 && is_as_before(plan, record)
             {
-                Ok(Self { waiting: Vec::new() })
+                Ok(Self { changes: Vec::new(), _lock: None })
             } else {
                 let cause = "PHP's settings have changed, and only root may write them";
                 let hint = "run cac-lsphp reload as root in the container";
@@ -43,46 +59,89 @@ impl Files {
         let json = run
             .to_json()
             .map_err(|cause| Failure::system("writing", Path::new("run.json"), cause, "report it"))?;
-        let places = [(ini.to_owned(), text.into_bytes()), (RUN_RECORD.into(), json)];
+        let mut files = Self { changes: Vec::new(), _lock: Some(lock()?) };
         effects::make_runtime_directory(privileged, Path::new(NEXT_DIRECTORY), plan.site.uid)?;
-        let mut files = Self { waiting: Vec::new() };
-        for (place, bytes) in places {
-            let waiting = files.add(place);
-            effects::write_file(privileged, &waiting, &bytes).inspect_err(|_| files.discard())?;
+        for (place, bytes) in [(ini.to_owned(), text.into_bytes()), (RUN_RECORD.into(), json)] {
+            let waiting = files.add(place)?;
+            effects::write_file(privileged, &waiting, &bytes)?;
         }
         if let Some(directory) = &plan.opcache.file_cache {
             let (uid, gid) = (plan.site.uid, plan.site.gid);
-            let waiting = files.add(FILE_CACHE_INI.into());
-            effects::make_runtime_directory(privileged, Path::new(FILE_CACHE_INI_DIRECTORY), uid)
-                .and_then(|()| effects::file_cache::prepare(privileged, directory, &waiting, uid, gid))
-                .inspect_err(|_| files.discard())?;
+            effects::make_runtime_directory(privileged, Path::new(FILE_CACHE_INI_DIRECTORY), uid)?;
+            let waiting = files.add(FILE_CACHE_INI.into())?;
+            effects::file_cache::prepare(privileged, directory, &waiting, uid, gid)?;
         }
         Ok(files)
     }
 
-    /// Where a file waits for its place.
-    fn add(&mut self, place: PathBuf) -> PathBuf {
+    /// Where a file waits for its place. Whatever taking it back needs is there before anything changes.
+    fn add(&mut self, place: PathBuf) -> Result<PathBuf, Failure> {
         let waiting = Path::new(NEXT_DIRECTORY).join(place.file_name().unwrap_or_default());
-        self.waiting.push((waiting.clone(), place));
-        waiting
+        let before = waiting.with_extension("before"); // not *.ini: PHP reads what is in there
+        let _ = std::fs::remove_file(&before); // of a reload that was killed
+        match std::fs::hard_link(&place, &before) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                let hint = "see what happened to /run/cac-lsphp";
+                return Err(Failure::system("keeping a second name of", &place, cause, hint));
+            }
+            _ => {}
+        }
+        self.changes.push(Change { place, waiting: waiting.clone(), before });
+        Ok(waiting)
     }
 
     /// Needs no room on the disk.
     pub fn publish(&self) -> Result<(), Failure> {
-        for (waiting, place) in &self.waiting {
+        self.changes.iter().try_for_each(|Change { waiting, place, .. }| {
             std::fs::rename(waiting, place).map_err(|cause| {
                 Failure::system("renaming", waiting, cause, "see what happened to /run/cac-lsphp")
-            })?;
-        }
-        let _ = std::fs::remove_dir(NEXT_DIRECTORY); // empty now; the next reload makes it anew
-        Ok(())
+            })
+        })
     }
 
-    pub fn discard(&self) {
-        for (waiting, _) in &self.waiting {
-            let _ = std::fs::remove_file(waiting);
+    /// Puts back what was there before, of those that are published: what serves on may be started again.
+    pub fn take_back(&self) {
+        for Change { place, before, .. } in &self.changes {
+            let taken_back = match std::fs::rename(before, place) {
+                Err(cause) if cause.kind() == ErrorKind::NotFound => std::fs::remove_file(place),
+                renamed => renamed,
+            };
+            match taken_back {
+                Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                    let hint = "run cac-lsphp reload once more, or lsphp's next start may read it";
+                    Fault::new("taking back", place, cause, hint).warn();
+                }
+                _ => {}
+            }
         }
-        let _ = std::fs::remove_dir(NEXT_DIRECTORY);
+    }
+}
+
+impl Drop for Files {
+    /// Nothing stays in the way of the next reload, which makes the directory anew.
+    fn drop(&mut self) {
+        for Change { waiting, before, .. } in &self.changes {
+            let _ = std::fs::remove_file(waiting);
+            let _ = std::fs::remove_file(before);
+        }
+        if !self.changes.is_empty() {
+            let _ = std::fs::remove_dir(NEXT_DIRECTORY);
+        }
+    }
+}
+
+/// The files of two reloads would be mixed up, and so would their sockets. Only who may write them can hold it up.
+fn lock() -> Result<File, Failure> {
+    let path = Path::new(RELOAD_LOCK);
+    let failed = |cause| Failure::system("locking", path, cause, "see what happened to /run/cac-lsphp");
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let cause = "another reload is under way";
+            Err(Failure::new(Exit::System, fault(cause, "try again when it is done")))
+        }
+        Err(TryLockError::Error(cause)) => Err(failed(cause)),
     }
 }
 

@@ -65,8 +65,10 @@ pub enum Answer {
     Started,
     /// The new lsphp runs with this many workers and gets every new connection.
     Serving { workers: u32, overcommitted_mib: u64 },
-    /// One line that says why not; what served before goes on.
+    /// One line that says why not; what served before goes on, and is what is started when it ends.
     Refused(String),
+    /// The container ends.
+    Stopping,
 }
 
 /// Sends `message`, with `descriptor` beside it.

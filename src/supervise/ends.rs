@@ -77,8 +77,8 @@ impl Supervisor<'_> {
                 }
             }
         }
-        if let Some(session) = self.session.take() {
-            session.give_up();
+        if let Some(session) = &mut self.session {
+            session.stop();
         }
         self.generations.kill();
         self.finish_output();

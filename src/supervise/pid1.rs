@@ -134,9 +134,7 @@ impl<'a> Supervisor<'a> {
         match action {
             Action::Open(id) => self.generations.open(id).err().map(|cause| {
                 error!("opening a listener: {cause}; the old lsphp goes on serving; see whether the site itself holds the port");
-                if let Some(session) = &mut self.session {
-                    session.refuse(format!("opening a listener: {cause}"));
-                }
+                self.take_back(format!("opening a listener: {cause}"));
                 Event::NotOpened(id)
             }),
             Action::Park => {
@@ -234,7 +232,7 @@ impl<'a> Supervisor<'a> {
                         self.specification.patience().stop.as_secs()
                     );
                     if let Some(session) = &mut self.session {
-                        session.refuse("the container is stopping".to_owned());
+                        session.stop();
                     }
                     self.happen(Event::Stop);
                 }

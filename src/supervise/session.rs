@@ -16,11 +16,14 @@ use super::pool::Event;
 /// How often it is looked whether memory has room for the lsphp to prove.
 const MEMORY_LOOKS: Duration = Duration::from_millis(50);
 
-/// How long a reload may take from its first word to its last: PHP may be slow, `reload` may be stopped.
+/// How long a reload may take from its first word to its last, beside what it waits for memory, twice: PHP may be
+/// slow, `reload` may be stopped.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// How long a message that has begun to come in may take, and an answer to go out.
 const MESSAGE_TIME: Duration = Duration::from_millis(500);
+
+const NOT_UNDERSTOOD: &str = "process 1 did not understand what was said last";
 
 /// A reload in progress.
 #[derive(Debug)]
@@ -40,8 +43,15 @@ enum Phase {
     /// It was proven, and the standby is asked for pages, if there is one.
     WarmingUp,
     /// The pool was told.
-    Replacing,
+    Replacing(Box<Before>),
     Over,
+}
+
+/// What counted before the pool was told.
+#[derive(Debug)]
+struct Before {
+    specification: Specification,
+    goes_without_file_cache: bool,
 }
 
 impl AsFd for Session {
@@ -54,9 +64,13 @@ impl Session {
     pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
         match self.phase {
             Phase::Waiting(_) => Some(now + MEMORY_LOOKS),
-            Phase::Proving(_) | Phase::WarmingUp | Phase::Replacing => Some(self.began + LONGEST),
+            Phase::Proving(_) | Phase::WarmingUp | Phase::Replacing(_) => Some(self.ends_at()),
             Phase::Over => Some(now),
         }
+    }
+
+    fn ends_at(&self) -> Duration {
+        self.began + LONGEST + 2 * self.specification.patience().grace
     }
 
     pub fn is_probe(&self, pid: Pid) -> bool {
@@ -73,9 +87,20 @@ impl Session {
         self.end(&Answer::Refused(why));
     }
 
-    /// Leaves nothing behind at the end of pid 1.
-    pub fn give_up(mut self) {
-        self.refuse("the container has stopped".to_owned());
+    /// Neither the old one nor the new one serves on.
+    pub fn stop(&mut self) {
+        self.end(&Answer::Stopping);
+    }
+
+    fn run_out(&mut self) {
+        if let Phase::Replacing(_) = self.phase {
+            warn!(
+                "a reload is not waited for any longer: its lsphp takes over when nobody is queued for an older one"
+            );
+            self.phase = Phase::Over;
+        } else {
+            self.refuse("it took longer than a minute".to_owned());
+        }
     }
 
     pub fn is_overcommitted(&mut self, by_mib: u64) {
@@ -84,7 +109,7 @@ impl Session {
 
     /// The new lsphp runs on the listener that gets every new connection.
     pub fn serves(&mut self, workers: u32) {
-        if matches!(self.phase, Phase::Replacing) {
+        if matches!(self.phase, Phase::Replacing(_)) {
             self.end(&Answer::Serving { workers, overcommitted_mib: self.overcommitted_mib });
         }
     }
@@ -113,14 +138,14 @@ impl Session {
 impl Supervisor<'_> {
     pub(super) fn begin_session(&mut self, mut stream: UnixStream) {
         let refused = if self.pool.is_stopping() {
-            Some("the container is stopping")
+            Some(Answer::Stopping)
         } else if self.session.is_some() {
-            Some("another reload is under way; try again when it is done")
+            Some(Answer::Refused("another reload is under way; try again when it is done".to_owned()))
         } else {
             None
         };
-        if let Some(why) = refused {
-            let _ = control::send(&mut stream, &Answer::Refused(why.to_owned()), None);
+        if let Some(answer) = refused {
+            let _ = control::send(&mut stream, &answer, None);
             return;
         }
         match control::receive_request(&stream, MESSAGE_TIME) {
@@ -148,8 +173,8 @@ impl Supervisor<'_> {
 
     fn go_on(&mut self, session: &mut Session) -> Option<Event> {
         let now = self.now();
-        if now >= session.began + LONGEST {
-            session.refuse("it took longer than a minute".to_owned());
+        if now >= session.ends_at() {
+            session.run_out();
         }
         let readable = session.is_readable();
         match std::mem::replace(&mut session.phase, Phase::Over) {
@@ -160,7 +185,7 @@ impl Supervisor<'_> {
                 match said {
                     Ok((Request::WarmUp, None)) => session.phase = self.start_standby(session),
                     Ok((Request::Replace, None)) => return Some(self.replace(session)),
-                    _ => {}
+                    _ => session.refuse(NOT_UNDERSTOOD.to_owned()),
                 }
             }
             Phase::WarmingUp if readable => {
@@ -168,10 +193,11 @@ impl Supervisor<'_> {
                 if let Ok((Request::Replace, None)) = said {
                     return Some(self.replace(session));
                 }
+                session.refuse(NOT_UNDERSTOOD.to_owned());
             }
             // Nothing more is to be said: whoever speaks has left.
             Phase::Waiting(_) | Phase::Over => {}
-            Phase::Replacing if readable => {}
+            Phase::Replacing(_) if readable => {}
             phase => session.phase = phase,
         }
         None
@@ -221,8 +247,8 @@ impl Supervisor<'_> {
     }
 
     fn replace(&mut self, session: &mut Session) -> Event {
-        session.phase = Phase::Replacing;
-        self.take(self.allowed(&session.specification));
+        let before = self.take(self.allowed(&session.specification));
+        session.phase = Phase::Replacing(Box::new(before));
         let size = self.specification.size;
         if self.generations.hold_standby() { Event::TakeOver(size) } else { Event::Replace(size) }
     }
@@ -236,11 +262,29 @@ impl Supervisor<'_> {
     }
 
     /// What is to count from now on.
-    fn take(&mut self, specification: Specification) {
+    fn take(&mut self, specification: Specification) -> Before {
+        let goes_without_file_cache = self.goes_without_file_cache;
         self.goes_without_file_cache &= self.own_reload.is_running();
+        Before { specification: self.follow(specification), goes_without_file_cache }
+    }
+
+    /// There is no listener for the new lsphp, so what counted before does again: the old one may have to be started
+    /// once more.
+    pub(super) fn take_back(&mut self, why: String) {
+        let is_replacing = |session: &mut Session| matches!(session.phase, Phase::Replacing(_));
+        let Some(mut session) = self.session.take_if(is_replacing) else { return };
+        if let Phase::Replacing(before) = std::mem::replace(&mut session.phase, Phase::Over) {
+            self.follow(before.specification);
+            self.goes_without_file_cache = before.goes_without_file_cache;
+        }
+        session.refuse(why);
+    }
+
+    /// Gives back what was followed until now.
+    fn follow(&mut self, specification: Specification) -> Specification {
         self.pool.set_patience(specification.patience());
         self.watch.set(specification.watch(), self.now());
-        self.specification = specification;
+        std::mem::replace(&mut self.specification, specification)
     }
 
     /// What every generation needs by the plan with the workers that it has now.

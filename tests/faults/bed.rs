@@ -20,6 +20,9 @@ const PROGRAM: &str = "/usr/local/bin/cac-lsphp";
 /// Says which reload's ini the worker has.
 const PAGE: &str = "<?php echo ini_get('precision');";
 
+/// And which one's environment.
+const ENVIRONMENT: &str = "<?php echo getenv('RELOAD');";
+
 /// As `/proc/PID/syscall` has it: read(2) is number 0, and so is its descriptor.
 const READS_STDIN: &str = "0 0x0 ";
 
@@ -51,8 +54,11 @@ impl Process {
 
 impl Bed {
     pub fn new() -> Self {
-        let site =
-            Site::new().page("precision.php", PAGE).options(["--no-healthcheck", "--entrypoint", "sh"]);
+        let site = Site::new().page("precision.php", PAGE).page("reload.php", ENVIRONMENT).options([
+            "--no-healthcheck",
+            "--entrypoint",
+            "sh",
+        ]);
         let container = site.arguments(["-c", "sleep 86400 & wait"]).launch();
         let init: i32 = container.inspect("{{.State.Pid}}").parse().unwrap();
         let sleep = only_child(Pid::from_raw(init));
@@ -93,10 +99,25 @@ impl Bed {
 
     /// What the page says, over a connection of its own.
     pub fn page(&self) -> Result<Vec<u8>, String> {
-        match self.container.client().fetch(&as_front_end("precision.php"), None, PATIENCE) {
+        self.ask("precision.php")
+    }
+
+    /// Which reload's environment lsphp has.
+    pub fn environment(&self) -> Result<Vec<u8>, String> {
+        self.ask("reload.php")
+    }
+
+    fn ask(&self, page: &str) -> Result<Vec<u8>, String> {
+        match self.container.client().fetch(&as_front_end(page), None, PATIENCE) {
             Ok(response) if response.status == 200 => Ok(response.body),
             other => Err(format!("{other:?}")),
         }
+    }
+
+    /// The files of the plan: what an lsphp that is started now finds.
+    pub fn plan(&self) -> [String; 2] {
+        let read = |file: &str| fs::read_to_string(self.container.proc("root/run/cac-lsphp").join(file));
+        ["php.d/90-cac-lsphp.ini", "run.json"].map(|file| read(file).unwrap())
     }
 
     /// Reloads with a setting that tells the new ini from the old one.
@@ -115,7 +136,7 @@ impl Bed {
     fn reload_with(&self, precision: usize, attach: impl FnOnce(Pid)) -> Output {
         let wait = format!("read go; exec {PROGRAM} reload");
         let mut reload = self.program(&["sh", "-c", &wait]);
-        reload.env("CAC_INI_precision", precision.to_string());
+        reload.env("CAC_INI_precision", precision.to_string()).env("RELOAD", precision.to_string());
         let mut reload =
             reload.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = only_child(pid_of(&reload));

@@ -72,6 +72,33 @@ fn is_error(line: &str) -> bool {
     line.trim_start().starts_with("ERROR") || line.starts_with("cac-lsphp: ")
 }
 
+/// Its listener is the last thing that a new lsphp can lack. The old one keeps its files and its environment, also
+/// when it is started again.
+#[test]
+fn a_reload_that_is_refused_at_its_end_leaves_nothing_of_its_plan() {
+    let bed = Bed::new();
+    let supervisor = bed.start();
+    assert_eq!(bed.reload(5).status.code(), Some(0));
+    settle(&bed, &supervisor).unwrap();
+    let (plan, old) = (bed.plan(), generation(&bed, &supervisor));
+    let listen = Call { name: "listen".to_owned(), number: 1, text: String::new() };
+    let strace = bed.strace(supervisor.pid, Some((&listen, REFUSED)));
+    let output = bed.reload(7);
+    assert!(strace.end().iter().any(|call| call.text.contains("(INJECTED)")));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(71), "{said}");
+    assert!(said.contains("opening a listener") && said.contains("the old lsphp goes on serving"), "{said}");
+    assert_eq!((bed.plan(), generation(&bed, &supervisor)), (plan, old));
+    nix::sys::signal::kill(old, Signal::SIGKILL).unwrap();
+    in_time(|| match bed.processes() {
+        left if left.iter().any(|process| process.pid == old) => Err(format!("{left:?}")),
+        _ => is_settled(&bed, &supervisor),
+    })
+    .unwrap();
+    assert_eq!((bed.page().unwrap(), bed.environment().unwrap()), (b"5".to_vec(), b"5".to_vec()));
+    assert_eq!(bed.leftovers(), Vec::<String>::new());
+}
+
 /// One reload with a fault, and a clean one after it; `None`: it was killed.
 fn one_reload(
     bed: &Bed,
@@ -79,7 +106,7 @@ fn one_reload(
     fault: (&Call, &str),
     before_main: bool,
 ) -> Result<Option<i32>, String> {
-    let before = generation(bed, supervisor);
+    let (before, plan) = (generation(bed, supervisor), bed.plan());
     let (output, calls) = bed.reload_traced(5, Some(fault));
     let (said, code) = (String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code());
     if fault.1 != KILL && !calls.iter().any(|call| call.text.contains("(INJECTED)")) {
@@ -98,6 +125,10 @@ fn one_reload(
     }
     if !is_kept && code != Some(0) && said.contains("goes on serving") {
         return Err(format!("the new one serves, and it said: {said}"));
+    }
+    // One that is killed between its last two steps has no time to take them back.
+    if is_kept && fault.1 != KILL && bed.plan() != plan {
+        return Err(format!("the old one serves, and the files are new; it said: {said}"));
     }
     let clean = bed.reload(6);
     settle(bed, supervisor)?;
@@ -209,6 +240,14 @@ fn supervisor_fails(act: Act, step: usize, faults: &[&str]) {
     assert!(missed * 4 <= tried && counts.contains_key(&Outcome::Killed), "{counts:?} of {tried}");
 }
 
+/// Whichever lsphp serves, the next one would find what it has.
+fn has_its_own_files(bed: &Bed) -> Result<(), String> {
+    let (page, [ini, _]) = (String::from_utf8_lossy(&bed.page()?).into_owned(), bed.plan());
+    let is_in = |ini: &str| ini.contains(&format!("precision = '{page}'\n"));
+    let is_own = if ini.contains("\nprecision = ") { is_in(&ini) } else { page == "14" };
+    if is_own { Ok(()) } else { Err(format!("{page} serves, and the files are: {ini}")) }
+}
+
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     NotReached,
@@ -231,6 +270,7 @@ fn one_supervisor(bed: &Bed, act: Act, fault: (&Call, &str)) -> Result<Outcome, 
     })?;
     if !has_ended {
         settle(bed, &supervisor)?;
+        has_its_own_files(bed)?;
         let clean = bed.reload(8);
         if clean.status.code() != Some(0) {
             return Err(format!("the next clean reload: {clean:?}\n{}", supervisor.said()));
