@@ -63,17 +63,15 @@ impl Supervisor<'_> {
         more
     }
 
-    /// What is cut is named, because the front end may send it again; nothing is left to run on.
+    /// What is cut is named, because the front end may send it again; nothing else is begun, and nothing left to run on.
     pub(super) fn finish(&mut self, ending: Ending) {
+        self.generations.freeze();
         if ending == Ending::Cut {
-            let ids: Vec<Id> = self.generations.ids().collect();
-            for id in ids {
-                for worker in self.generations.workers(id) {
-                    if let Some(script) = processes::script(worker) {
-                        warn!(
-                            "worker {worker} is cut in {script}: the front end may send its request again; raise CAC_STOP_TIMEOUT and the runtime's stop timeout"
-                        );
-                    }
+            for worker in self.generations.all_workers() {
+                if let Some(script) = processes::script(worker) {
+                    warn!(
+                        "worker {worker} is cut in {script}: the front end may send its request again; raise CAC_STOP_TIMEOUT and the runtime's stop timeout"
+                    );
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::control::Specification;
@@ -157,8 +157,7 @@ impl<'a> Generations<'a> {
             held.end();
         }
         if let Some(lsphp) = generation.lsphp {
-            // ESRCH: it has ended, and its end is about to be noticed.
-            let _ = kill(lsphp, Signal::SIGTERM);
+            processes::signal(lsphp, Signal::SIGTERM);
         }
         left
     }
@@ -224,20 +223,26 @@ impl<'a> Generations<'a> {
         now >= *generation.empty_since.get_or_insert(now) + SETTLED
     }
 
+    /// Has every process that visitors reach stand still: from now on none begins anything. First those that make
+    /// others.
+    pub fn freeze(&self) {
+        let parents = self.all.values().filter_map(|generation| generation.lsphp);
+        parents.for_each(|parent| processes::signal(parent, Signal::SIGSTOP));
+        self.all_workers().into_iter().for_each(|worker| processes::signal(worker, Signal::SIGSTOP));
+    }
+
     /// Ends every process that is left, at once.
     pub fn kill(&self) {
-        for (id, generation) in &self.all {
-            let workers = self.workers(*id);
-            for pid in generation.lsphp.into_iter().chain(workers) {
-                let _ = kill(pid, Signal::SIGKILL);
-            }
-        }
+        let workers = self.all_workers(); // while it is known whose they are
+        let parents = self.all.values().filter_map(|generation| generation.lsphp);
+        parents.chain(workers).for_each(|process| processes::signal(process, Signal::SIGKILL));
         let held = self.all.values().filter_map(|generation| generation.held.as_ref());
         held.chain(self.standby.as_ref().map(|standby| &standby.running)).for_each(Running::end);
     }
 
-    pub fn ids(&self) -> impl Iterator<Item = Id> {
-        self.all.keys().copied()
+    /// Of every generation.
+    pub fn all_workers(&self) -> Vec<Pid> {
+        self.all.keys().flat_map(|id| self.workers(*id)).collect()
     }
 }
 

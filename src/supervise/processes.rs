@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::running::{process, title, workers};
@@ -25,4 +26,9 @@ pub fn is_worker(pid: Pid) -> bool {
 /// The script that a worker runs, as its title has it: the end of its path. `None`: it is idle.
 pub fn script(worker: Pid) -> Option<String> {
     title::script(&Path::new("/proc").join(worker.to_string()))
+}
+
+/// One that has ended is told nothing (ESRCH): its end is about to be noticed.
+pub fn signal(process: Pid, signal: Signal) {
+    let _ = kill(process, signal);
 }

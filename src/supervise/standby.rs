@@ -6,10 +6,10 @@
 
 use std::path::PathBuf;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::processes;
+use super::processes::{self, signal};
 use crate::listener::group::Member;
 
 /// One that only a reload asks.
@@ -58,9 +58,4 @@ impl Running {
     pub fn end_workers(&self) {
         self.workers.iter().for_each(|worker| signal(*worker, Signal::SIGKILL));
     }
-}
-
-/// ESRCH: it has ended, which is as good.
-fn signal(pid: Pid, signal: Signal) {
-    let _ = kill(pid, signal);
 }

@@ -95,3 +95,43 @@ fn a_second_signal_does_not_wait_for_the_deadline() {
     });
     assert_eq!(said(&site, &["is cut in", "order.php"]), 1, "{}", site.logs());
 }
+
+/// Seven whom a worker has, and seven who wait.
+#[test]
+fn who_waits_at_the_deadline_is_never_served() {
+    let site = supervised().env("CAC_STOP_TIMEOUT", "1").start();
+    let ask = |number: u32| {
+        let order = Order { name: format!("endless-{number}"), ms: 3_600_000, is_post: false };
+        site.client().fetch(&load::request(&order), None, PATIENCE)
+    };
+    thread::scope(|scope| {
+        let asking: Vec<_> = (0..14).map(|number| scope.spawn(move || ask(number))).collect();
+        wait_until(|| match site.exec(["cac-lsphp", "healthcheck"]) {
+            said if said.contains("queue 7 of 511") => Ok(()),
+            said => Err(said),
+        });
+        text(signal(&site, "TERM"));
+        assert_eq!(wait_for_end(&site), 0, "{}", site.logs());
+        assert!(asking.into_iter().all(|client| client.join().unwrap().is_err()));
+    });
+    assert_eq!(orders::executed(&site.home).len(), 7, "{}", site.logs());
+    assert_eq!(said(&site, &["is cut in", "order.php"]), 7, "{}", site.logs());
+}
+
+/// At a deadline that comes at once, while workers go from one request to the next.
+#[test]
+fn whatever_is_executed_and_not_answered_is_named() {
+    let mut all_named = 0;
+    for _ in 0..4 {
+        let site = supervised().env("CAC_STOP_TIMEOUT", "0").with_own_network().start();
+        let ((), tally) = while_asked(&site, CLIENTS, &[0, 20], || {
+            text(docker(["stop", "--time", "60", &site.name]));
+        });
+        let named = said(&site, &["is cut in", "order.php"]);
+        let unanswered = tally.others(orders::executed(&site.home));
+        assert!(unanswered.values().all(|times| *times == 1), "{unanswered:?}");
+        assert!(unanswered.len() <= named, "{unanswered:?}\n{}", site.logs());
+        all_named += named;
+    }
+    assert!(all_named > 0, "no stop cut anything");
+}
