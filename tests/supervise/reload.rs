@@ -2,7 +2,7 @@
 
 use crate::load::{CLIENTS, MIXED, while_asked};
 use crate::support::orders::Order;
-use crate::support::{Running, Site, UID, text, wait_until};
+use crate::support::{Running, Site, UID, docker, text, wait_until};
 use crate::{generations, lines, reload, said, supervised, wait_for_name};
 
 #[test]
@@ -90,6 +90,57 @@ fn what_changed_is_what_serves() {
     site.exec(["rm", "/etc/cac-lsphp/site.ini"]);
     assert!(text(reload(&site)).contains("workers 5 -> 7, opcache in MiB 256 -> 64"));
     wait_for_name(&site, "serving:7");
+}
+
+/// An exit code other than 0 would have whoever reads it reload again, or take back what it is for.
+#[test]
+fn a_reload_that_cannot_be_told_is_one() {
+    let site = supervised().start();
+    let before = generations(&site);
+    let output = docker(["exec", &site.name, "sh", "-c", "cac-lsphp reload >/dev/full"]);
+    let told = lines(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("writing to stdout: No space left"), "{told}");
+    wait_for_name(&site, "serving:7");
+    assert_ne!(generations(&site), before);
+    // Nor is it one more for nobody who listens.
+    for nobody in ["| true", ">&-"] {
+        let command = format!("set -o pipefail; cac-lsphp reload {nobody}");
+        let output = docker(["exec", &site.name, "bash", "-c", &command]);
+        assert_eq!(output.status.code(), Some(0), "{nobody}: {}", lines(&output));
+    }
+}
+
+/// The first one's lsphp takes its time to come up.
+#[test]
+fn of_two_reloads_at_once_the_second_changes_nothing() {
+    let slow = format!("#!/bin/sh\n[ ! -e /tmp/slow ] || sleep 3\nexec {} \"$@\"\n", crate::support::lsphp());
+    let ini = "<?php echo ini_get('precision'), getenv('COLOUR');";
+    let site = supervised().page("ini.php", ini).env("CAC_LSPHP", "/opt/lsphp");
+    let start = format!("printf '{slow}' >/opt/lsphp && chmod 755 /opt/lsphp && exec cac-lsphp");
+    let site = site.options(["--entrypoint", "sh"]).arguments(["-c", &start]).start();
+    site.exec(["touch", "/tmp/slow"]);
+    let with = |precision: &str, colour: &str| {
+        let options = ["-e", &format!("CAC_INI_precision={precision}"), "-e", &format!("COLOUR={colour}")];
+        crate::reload_with(&site, &options)
+    };
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| with("9", "red"));
+        wait_until(|| match site.exec(["ls", "-A", "/run/cac-lsphp"]) {
+            names if names.contains(".proof.sock") => Ok(()),
+            names => Err(names),
+        });
+        // As root, and as pid 1 does it, which may write no file.
+        let site_user = format!("{UID}:{UID}");
+        for second in [with("8", "blue"), crate::reload_with(&site, &["--user", &site_user])] {
+            assert_eq!(second.status.code(), Some(71), "{}", lines(&second));
+            assert!(lines(&second).contains("another reload is under way; try again"), "{}", lines(&second));
+        }
+        let first = first.join().unwrap();
+        assert_eq!(first.status.code(), Some(0), "{}", lines(&first));
+    });
+    wait_for_name(&site, "serving:7");
+    assert_eq!(site.get("ini.php").body, b"9red");
 }
 
 /// Where nothing is root, pid 1 plans anew by itself.
