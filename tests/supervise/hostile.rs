@@ -1,6 +1,14 @@
 //! What a site may do to its own pid 1, and what that costs it.
 
-use crate::support::{Running, UID, docker, text, wait_until};
+use std::fs;
+use std::io::{IoSlice, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+use crate::support::{Running, UID, assert_no_privilege, docker, text, wait_until};
 use crate::{generations, lines, reload, said, supervised, wait_for_name};
 
 /// A command of the site's own.
@@ -58,6 +66,39 @@ fn what_the_control_socket_does_not_understand_it_forgets() {
     let php = ["exec", "--user", "61045:61045", &site.name, "php", "-r", GARBAGE];
     text(docker(php));
     assert_eq!(generations(&site), before);
+    assert_unharmed(&site);
+}
+
+/// Leaves what the kernel says of it.
+const WITNESS: &str =
+    "#!/bin/sh\ncat /proc/self/status >/home/alice/seen && mv /home/alice/seen /home/alice/witness\n";
+
+/// What `cac-lsphp reload` says first, with a program of the site's own for lsphp.
+fn prove(program: &str) -> Vec<u8> {
+    let size = serde_json::json!({"workers": 7, "fixed_mib": 80, "estimate_mib": 130, "budget_mib": 1024});
+    let supervision = serde_json::json!({"stop_timeout_s": 8, "reload_grace_s": 2, "watch_memory_s": null});
+    let specification = serde_json::json!({
+        "lsphp": program, "environment": [], "address_space": {"soft_mib": null, "hard_mib": null}, "size": size,
+        "probe_mib": 80, "supervision": supervision,
+    });
+    serde_json::to_vec(&serde_json::json!({ "prove": specification })).unwrap()
+}
+
+/// It may name any program: that runs with the rights which the site has without it.
+#[test]
+fn what_it_has_pid_1_start_gains_nothing() {
+    let site = supervised().file("program", WITNESS);
+    fs::set_permissions(site.home().join("program"), fs::Permissions::from_mode(0o755)).unwrap();
+    let site = site.start();
+    let mut stream = UnixStream::connect(site.proc("root/run/cac-lsphp/control.sock")).unwrap();
+    let body = prove("/home/alice/program");
+    let (length, socket) = (u32::try_from(body.len()).unwrap().to_le_bytes(), [stream.as_raw_fd()]);
+    let (bytes, rights) = ([IoSlice::new(&length)], [ControlMessage::ScmRights(&socket)]);
+    sendmsg::<()>(stream.as_raw_fd(), &bytes, &rights, MsgFlags::empty(), None).unwrap();
+    stream.write_all(&body).unwrap();
+    let status = wait_until(|| fs::read_to_string(site.home.join("witness")).map_err(|_| site.logs()));
+    assert_no_privilege(&status);
+    drop(stream);
     assert_unharmed(&site);
 }
 

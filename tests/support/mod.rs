@@ -172,6 +172,10 @@ impl Site {
         self.file(&format!("public_html/{name}"), code)
     }
 
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
     /// A file below the home, an hour old: opcache takes none that is younger than two seconds.
     pub fn file(self, name: &str, content: &str) -> Self {
         let path = self.home.join(name);
@@ -333,19 +337,7 @@ impl Running {
     /// PID 1 is the site's user and can do nothing more, by the kernel's word.
     #[track_caller]
     pub fn assert_has_no_privilege(&self) {
-        let status = fs::read_to_string(self.proc("status")).unwrap();
-        let uid = UID.to_string();
-        for (field, expected) in [
-            ("Uid", &[uid.as_str(); 4].join(" ")),
-            ("Gid", &[uid.as_str(); 4].join(" ")),
-            ("Groups", &uid),
-            ("NoNewPrivs", &"1".to_owned()),
-        ] {
-            assert_eq!(&status_field(&status, field), expected, "{field}");
-        }
-        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-            assert_eq!(status_field(&status, set), "0000000000000000", "{set}");
-        }
+        assert_no_privilege(&fs::read_to_string(self.proc("status")).unwrap());
     }
 
     /// The processes of the container, PID 1 included.
@@ -369,6 +361,23 @@ impl Running {
     /// TCP ports in LISTEN state in the container's network, without connecting: that would take a worker.
     pub fn listening_ports(&self) -> Vec<u16> {
         listening_ports(&self.proc("net"))
+    }
+}
+
+/// What `/proc/PID/status` says of a process that is the site's user and can do nothing more.
+#[track_caller]
+pub fn assert_no_privilege(status: &str) {
+    let uid = UID.to_string();
+    for (field, expected) in [
+        ("Uid", &[uid.as_str(); 4].join(" ")),
+        ("Gid", &[uid.as_str(); 4].join(" ")),
+        ("Groups", &uid),
+        ("NoNewPrivs", &"1".to_owned()),
+    ] {
+        assert_eq!(&status_field(status, field), expected, "{field}");
+    }
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(status_field(status, set), "0000000000000000", "{set}");
     }
 }
 
