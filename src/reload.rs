@@ -15,6 +15,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
 use self::files::Files;
 use crate::address::Address;
 use crate::exit::Exit;
@@ -98,11 +100,17 @@ pub fn reload() -> Result<Reloaded, Failure> {
 /// Publishes the files, for the new lsphp to find when it starts. Where it does not, the old one has its own again,
 /// as pid 1 may have to start it once more.
 fn take_over(pid_1: &mut Pid1, plan: &Plan, files: &Files) -> Result<Answer, Failure> {
+    // Ended in between, it could take nothing back.
+    let ends = SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM]);
+    let before = ends.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|cause| {
+        Failure::system("blocking signals", Object::Nothing, cause, "let seccomp allow rt_sigprocmask")
+    })?;
     let told = files
         .publish()
         .and_then(|()| warm_up(pid_1, plan))
         .and_then(|()| pid_1.tell(&Request::Replace, None));
     told.inspect_err(|_| files.take_back())?;
+    let _ = before.thread_set_mask(); // pid 1 goes on alone
     // Without an answer it is not known which of them is started next; most likely the new one.
     let answer = pid_1.answer()?;
     if matches!(answer, Answer::Refused(_)) {

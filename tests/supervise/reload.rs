@@ -143,6 +143,27 @@ fn of_two_reloads_at_once_the_second_changes_nothing() {
     assert_eq!(site.get("ini.php").body, b"9red");
 }
 
+/// While it warms up, which takes its time, the new files are there already.
+#[test]
+fn a_reload_that_is_ended_leaves_no_half_of_a_plan() {
+    let ini = "<?php echo ini_get('precision'), getenv('COLOUR');";
+    let site = supervised().page("ini.php", ini).page("slow.php", "<?php sleep(2);").start();
+    let published = "until grep -q precision /run/cac-lsphp/php.d/90-cac-lsphp.ini; do sleep 0.02; done";
+    let ended = format!("cac-lsphp reload & {published}; kill -TERM $!; wait $!; echo $?");
+    let with = ["-e", "CAC_WARM_UP=/slow.php", "-e", "CAC_INI_precision=9", "-e", "COLOUR=red"];
+    let command = ["sh", "-c", &ended];
+    let output = docker([&["exec"], &with[..], &[&site.name], &command].concat());
+    assert_eq!(text(output), "143\n", "SIGTERM's, when it can be ended");
+    wait_for_name(&site, "serving:7");
+    let last = generations(&site)[0];
+    site.exec(["sh", "-c", &format!("kill -9 {last}")]);
+    wait_until(|| match generations(&site)[..] {
+        [next] if next != last => Ok(()),
+        _ => Err(site.logs()),
+    });
+    assert_eq!(site.get("ini.php").body, b"9red");
+}
+
 /// Where nothing is root, pid 1 plans anew by itself.
 #[test]
 fn sighup_reloads_a_site_that_was_started_as_its_user() {
