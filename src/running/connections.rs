@@ -24,25 +24,29 @@ const MOST_CONNECTIONS: usize = 10_000;
 pub struct Connections<'a> {
     /// `None`: there are none.
     of: Option<(&'a Place, &'a Address)>,
+    parents: &'a [u32],
     /// Sockets that every worker has from its parent, such as the listener.
-    inherited: BTreeSet<u64>,
+    inherited: OnceCell<BTreeSet<u64>>,
     inodes: OnceCell<BTreeSet<u64>>,
 }
 
 impl<'a> Connections<'a> {
     /// Those to `listen` in the site's network namespace, where `parents` fork the workers. Where neither netlink
     /// nor the tables in `/proc` can be read, none are known.
-    pub fn of(place: &'a Place, listen: &'a Address, parents: &[u32]) -> Self {
-        let sockets = parents.iter().flat_map(|pid| sockets(&place.proc, *pid).unwrap_or_default());
-        let inherited = sockets.map(|(_, inode)| inode).collect();
-        Self { of: Some((place, listen)), inherited, inodes: OnceCell::new() }
+    pub fn of(place: &'a Place, listen: &'a Address, parents: &'a [u32]) -> Self {
+        Self { of: Some((place, listen)), parents, ..Self::default() }
+    }
+
+    fn is_inherited(&self, proc: &Path, inode: u64) -> bool {
+        let held = || self.parents.iter().flat_map(|pid| sockets(proc, *pid).unwrap_or_default());
+        self.inherited.get_or_init(|| held().map(|(_, inode)| inode).collect()).contains(&inode)
     }
 
     /// Whether process `pid` in `proc` holds one of them.
     pub fn are_held_by(&self, proc: &Path, pid: u32) -> bool {
         let Some((place, listen)) = self.of else { return false };
         let sockets = sockets(proc, pid).unwrap_or_default().into_iter();
-        let mut own = sockets.filter(|(_, inode)| !self.inherited.contains(inode));
+        let mut own = sockets.filter(|(_, inode)| !self.is_inherited(proc, *inode));
         own.any(|(descriptor, inode)| {
             let asked = place.is_outside() && matches!(listen, Address::Inet(_));
             let told = asked.then(|| descriptor::connection(proc, pid, descriptor));
