@@ -49,7 +49,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct ServeArgs {
     /// Where to listen; whoever reaches it sees users, domains and numbers of every site
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9920")]
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9920", value_parser = socket_address)]
     listen: SocketAddr,
     /// Keep what workers needed in this file, over restarts
     #[arg(long, value_name = "FILE")]
@@ -77,6 +77,10 @@ struct TopArgs {
     /// The column that decides the order, of numbers the largest first
     #[arg(long, value_enum, default_value_t = Column::Workers)]
     sort: Column,
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "it must be an IP address and a port, such as 127.0.0.1:9920 or [::]:9920")
 }
 
 /// Runs the command that `arguments` (program name first) names.

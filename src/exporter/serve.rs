@@ -69,7 +69,11 @@ impl Exporter {
     /// # Errors
     /// That is no state of ours, or cannot be read.
     pub fn new(proc: &Path, state: Option<&Path>) -> io::Result<Self> {
-        let memory = state.map(Memory::load).transpose()?.unwrap_or_default();
+        let memory = match state.map(Memory::load).transpose() {
+            // The first start.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Memory::default(),
+            memory => memory?.unwrap_or_default(),
+        };
         let (proc, state) = (proc.to_owned(), state.map(Path::to_owned));
         Ok(Self { proc, memory, state, saved: Instant::now(), last: None })
     }
@@ -97,7 +101,7 @@ impl Exporter {
         let Some(path) = &self.state else { return };
         if let Err(error) = self.memory.save(path) {
             super::cli::complain(format_args!(
-                "writing {}: {error}; what workers needed is not kept over a restart",
+                "writing {}: {error}; let it write there, or what workers needed is not kept over a restart",
                 path.display()
             ));
         }
@@ -115,7 +119,9 @@ pub fn serve(address: SocketAddr, exporter: Exporter) -> io::Result<()> {
     let served = runtime.block_on(listen(address, &exporter));
     // Whatever a look is waiting for, it is not waited for.
     runtime.shutdown_background();
-    if let Ok(mut exporter) = exporter.try_lock() {
+    if served.is_ok()
+        && let Ok(mut exporter) = exporter.try_lock()
+    {
         exporter.save();
     }
     served
@@ -124,6 +130,8 @@ pub fn serve(address: SocketAddr, exporter: Exporter) -> io::Result<()> {
 async fn listen(address: SocketAddr, exporter: &Arc<Mutex<Exporter>>) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     super::cli::complain(format_args!("serving http://{}/metrics", listener.local_addr()?));
+    // Whether that can be done is to be known now, and not when it is needed.
+    exporter.lock().await.save();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let places = Arc::new(Semaphore::new(MOST_CLIENTS));
     loop {

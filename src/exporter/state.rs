@@ -57,15 +57,12 @@ impl Memory {
         &mut entry.peaks
     }
 
-    /// Reads what [`Memory::save`] wrote; nothing where there is no file.
+    /// Reads what [`Memory::save`] wrote.
     ///
     /// # Errors
-    /// The file cannot be read, or is another one.
+    /// The file cannot be read, or is another one; `NotFound`: there is none.
     pub fn load(path: &Path) -> io::Result<Self> {
-        let file = match kernel_file::open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            file => file?,
-        };
+        let file = kernel_file::open(path)?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
         }
@@ -73,7 +70,8 @@ impl Memory {
         if bytes.len() as u64 > LONGEST {
             return Err(io::Error::new(ErrorKind::InvalidData, format!("it is larger than {LONGEST} bytes")));
         }
-        let state: Stored = serde_json::from_slice(&bytes)?;
+        let other = |error| io::Error::new(ErrorKind::InvalidData, format!("it is another file ({error})"));
+        let state: Stored = serde_json::from_slice(&bytes).map_err(other)?;
         if state.format != FORMAT {
             return Err(io::Error::new(ErrorKind::InvalidData, format!("its format is not {FORMAT:?}")));
         }
@@ -165,7 +163,7 @@ mod tests {
     fn what_is_saved_is_loaded() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state");
-        assert_eq!(Memory::load(&path).unwrap().sites.len(), 0, "there is none yet");
+        assert_eq!(Memory::load(&path).unwrap_err().kind(), ErrorKind::NotFound);
         std::fs::write(directory.path().join(".state.new"), "what a crash left").unwrap();
         for uids in [1..4, 1..3] {
             memory(uids.clone()).save(&path).unwrap();

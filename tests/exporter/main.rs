@@ -6,6 +6,7 @@ mod podman;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod command_line;
 mod examples;
 mod hostile;
 mod plain;

@@ -4,13 +4,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStderr, Stdio};
 
 use super::*;
 
 struct Serving {
     process: Child,
     address: SocketAddr,
+    /// What it says after where it serves.
+    stderr: BufReader<ChildStderr>,
 }
 
 impl Serving {
@@ -26,10 +28,11 @@ impl Serving {
     fn spawn(command: &mut Command) -> Self {
         let mut process = command.process_group(0).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
-        BufReader::new(process.stderr.take().unwrap()).read_line(&mut said).unwrap();
+        let mut stderr = BufReader::new(process.stderr.take().unwrap());
+        stderr.read_line(&mut said).unwrap();
         let address = said.split("http://").nth(1).and_then(|rest| rest.split('/').next());
         let address = address.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
-        Self { process, address }
+        Self { process, address, stderr }
     }
 
     fn client(&self) -> TcpStream {
@@ -223,4 +226,18 @@ fn what_workers_needed_is_kept_over_a_restart() {
     let refused = output(exporter(["--listen", "127.0.0.1:0", "--state"]).arg(&state));
     assert_eq!(refused.status.code(), Some(78), "{refused:?}");
     assert_eq!(std::fs::read_to_string(&state).unwrap(), "not ours");
+}
+
+#[test]
+fn a_state_that_cannot_be_written_is_told_at_the_start() {
+    let site = site("unkept", 62305).start();
+    let mut serving = Serving::start(Some(Path::new("/nonexistent/state")));
+    let mut said = String::new();
+    serving.stderr.read_line(&mut said).unwrap();
+    assert!(
+        said.contains("writing /nonexistent/state: No such file") && said.contains("let it write there"),
+        "{said}"
+    );
+    let label = format!("container=\"{}\"", container(&site));
+    assert_eq!(value(&serving.metrics(), "phpfpm_up", &label), Some(1.0), "it serves all the same");
 }
