@@ -107,6 +107,28 @@ fn stops(count: usize) {
     assert!(tally.failed.iter().all(|(_, what)| what.starts_with("HTTP/1.1 50")), "{:?}", tally.failed);
 }
 
+/// OpenLiteSpeed may send a request again that was cut at the deadline. Whatever else was executed is answered.
+#[test]
+fn what_is_executed_again_was_named() {
+    if !is_real("what_is_executed_again_was_named") {
+        return;
+    }
+    let site = Site::up(IMPATIENT);
+    let ((), tally) = site.while_asked(MIXED, || {
+        for _ in 0..3 {
+            site.wait_for_workers(7);
+            text(docker(["stop", "--time", "90", &site.container]));
+            text(docker(["start", &site.container]));
+            site.project.wait_until_healthy();
+        }
+    });
+    let (answered, named) = (tally.answered.len(), site.said("is cut in"));
+    let executions: usize = executed(&site.home()).values().sum();
+    println!("3 stops: {executions} executions, {answered} answered, {named} cut");
+    assert!(named > 0, "no stop cut anything: {}", site.logs());
+    assert!(executions <= answered + named, "{executions}, {answered}, {named}: {}", site.logs());
+}
+
 #[test]
 fn a_changed_limit_loses_no_request() {
     if !is_real("a_changed_limit_loses_no_request") {
@@ -145,6 +167,7 @@ fn twenty_restarts_beside_those_without_supervision() {
 }
 
 const SUPERVISED: &[&str] = &["tests/deploy/supervised.yaml"];
+const IMPATIENT: &[&str] = &["tests/deploy/impatient.yaml"];
 const UNSUPERVISED: &[&str] = &["tests/deploy/unsupervised.yaml"];
 
 /// alice's, and the front end before it.
