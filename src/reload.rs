@@ -41,6 +41,9 @@ const PROOF_TIME: Duration = Duration::from_secs(20);
 /// How long pid 1 has to say why, when the new lsphp or itself does not go on.
 const OBITUARY_TIME: Duration = Duration::from_secs(1);
 
+/// The site's own preload script.
+const PRELOAD: &str = "CAC_INI_opcache__preload";
+
 /// What changed, and with how many workers the new lsphp serves.
 #[derive(Debug)]
 pub struct Reloaded {
@@ -159,6 +162,10 @@ fn specification(plan: &Plan, record: &RunRecord<StatusPlan>) -> Result<Specific
     let (listener, was) = (&plan.listener, &record.plan.listener);
     same("CAC_BACKLOG", backlog(listener), backlog(was));
     same("CAC_ALLOWED_CLIENTS", allowed(listener), allowed(was));
+    // A script that only a start writes names it: a new one could keep PHP from starting, and nothing would prove it.
+    let is = plan.given.iter().find(|(name, _)| *name == PRELOAD).map(|(_, given)| given.value.as_str());
+    let was = record.plan.given.get(PRELOAD).map(|given| given.value.as_str());
+    same(PRELOAD, is.unwrap_or("unset").to_owned(), was.unwrap_or("unset").to_owned());
     specification.filter(|_| faults.is_empty()).ok_or(Failure::of_plan(faults))
 }
 

@@ -39,6 +39,8 @@ fn a_plan_that_is_refused_changes_nothing() {
     refused(&["-e", "gid=61046"], &["gid", "61046", "61045"]);
     refused(&["-e", "domain=example.org"], &["domain", "example.org"]);
     refused(&["-e", "CAC_LISTEN=0.0.0.0:9001"], &["CAC_LISTEN", "9001"]);
+    let preload = "CAC_INI_opcache__preload=/home/alice/preload.php";
+    refused(&["-e", preload], &["CAC_INI_opcache__preload", "/home/alice/preload.php", "recreate"]);
     refused(&["-e", "CAC_SUPERVISE=0", "-e", "CAC_BACKLOG=511"], &["CAC_SUPERVISE", "recreate"]);
     site.exec([
         "sh",
