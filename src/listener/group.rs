@@ -129,7 +129,7 @@ impl Group {
         }
         sys::start_listening(socket.as_fd(), self.backlog)?;
         // It is the last of the group: without the spare one it takes its number.
-        self.spare = None;
+        self.remove_spare();
         if let Err(cause) = self.steer(vacant) {
             self.spare = Some(socket); // or the number of the one that serves on would move
             return Err(cause);
@@ -144,7 +144,7 @@ impl Group {
         let serving = self.latest.ok_or_else(|| io::Error::other("nobody serves"))?;
         let socket = bound(self.address)?;
         sys::start_listening(socket.as_fd(), self.backlog)?;
-        self.spare = None; // whose number it takes, as in `join`
+        self.remove_spare(); // whose number it takes, as in `join`
         let standby = serving.other().index();
         let others = self.program(serving);
         let program = filter::for_nearest(NEAREST.cast_unsigned(), self.own(), standby, &others);
@@ -206,6 +206,13 @@ impl Group {
             }
         }
         left
+    }
+
+    /// At once: closing it would wait for a child that has been forked and not yet executed, which has a copy.
+    fn remove_spare(&mut self) {
+        if let Some(spare) = self.spare.take() {
+            let _ = shutdown(spare.as_raw_fd(), Shutdown::Read); // it listens
+        }
     }
 
     fn steer(&mut self, slot: Slot) -> io::Result<()> {

@@ -46,6 +46,19 @@ fn each_listener_gets_what_comes_in_its_time_and_nothing_goes_astray() {
     }
 }
 
+/// As a child has between fork and exec.
+#[test]
+fn a_copy_of_the_spare_listener_keeps_no_number() {
+    let mut group = Group::open("127.0.0.1:0".parse().unwrap(), 511, None).unwrap();
+    let (old, address) = (group.join().unwrap(), group.address);
+    let new = group.join().unwrap();
+    group.leave(old).unwrap();
+    let _copy = group.spare.as_ref().unwrap().try_clone().unwrap();
+    let newest = group.join().unwrap();
+    connect(address).unwrap();
+    assert_eq!((new.queue().unwrap(), newest.queue().unwrap()), (0, 1));
+}
+
 #[test]
 fn a_standby_gets_only_what_this_host_sends_it_until_it_takes_over() {
     let allowed = || Some("10.9.0.2".parse().unwrap());
