@@ -3,10 +3,10 @@
 //! pid 1 belongs to the site. Nothing that root does here depends on what it says or has in memory: the plan comes
 //! from this process's own environment, the site file and the kernel; who the site is, from root's run record.
 
+mod changes;
 mod files;
 mod warm_up;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
+pub use self::changes::changes;
 use self::files::Files;
 use crate::address::Address;
 use crate::exit::Exit;
@@ -28,7 +29,6 @@ use crate::lsapi::Deadline;
 use crate::paths::{CONTROL_SOCKET, RUN_RECORD, RUNTIME_DIRECTORY};
 use crate::plan::{ListenerPlan, Plan};
 use crate::running::{RunRecord, StatusPlan};
-use crate::settings::variable;
 use crate::start;
 use crate::supervise::control::{self, Answer, Request, Specification};
 
@@ -281,40 +281,4 @@ fn unreadable(cause: io::Error) -> Failure {
 
 fn fault(cause: impl Into<Cause>, hint: &'static str) -> Fault {
     Fault::new("reloading", Object::Nothing, cause, hint)
-}
-
-/// Directives and settings that are compared as what the plan has of them.
-const COMPARED: [&str; 5] = [
-    "opcache.memory_consumption",
-    "opcache.max_accelerated_files",
-    "OPCACHE_MEMORY_MB",
-    "OPCACHE_MAX_FILES",
-    "CAC_OPCACHE_FILE_CACHE",
-];
-
-pub fn changes(before: &StatusPlan, after: &Plan) -> Vec<String> {
-    let mut changes = Vec::new();
-    let mut compare = |what: &str, before: u64, after: u64| {
-        if before != after {
-            changes.push(format!("{what} {before} -> {after}"));
-        }
-    };
-    compare("workers", before.workers.total().into(), after.workers.total().into());
-    compare("memory budget in MiB", before.memory.budget_mib, after.memory.budget_mib);
-    compare("opcache in MiB", before.opcache.memory_mib.into(), after.opcache.memory_mib.into());
-    compare("opcache files", before.opcache.max_files.into(), after.opcache.max_files.into());
-    if before.opcache.file_cache != after.opcache.file_cache {
-        changes.push("the file cache changed".to_owned());
-    }
-    let settings = before.given.iter().map(|(name, given)| (name, &given.value));
-    let was: BTreeMap<_, _> = settings.chain(&before.ini.directives).collect();
-    let settings = after.given.iter().map(|(name, given)| (name, &given.value));
-    let is: BTreeMap<_, _> = settings.chain(&after.ini.directives).collect();
-    let names: BTreeSet<_> = was.keys().chain(is.keys()).collect();
-    // What sets a directive is compared as that.
-    let is_compared = |name: &str| COMPARED.contains(&name) || name.starts_with(variable::INI_PREFIX);
-    let others = names.into_iter().filter(|name| !is_compared(name));
-    changes
-        .extend(others.filter(|name| was.get(*name) != is.get(*name)).map(|name| format!("{name} changed")));
-    changes
 }
