@@ -236,18 +236,16 @@ fn decide_workers(
 
 /// While this many workers hold a connection, each closes its own after the answer.
 ///
-/// OpenLiteSpeed keeps connections open, `maxConns` of them for each of its processes, and a worker belongs to
-/// its connection while that is open. At the number of workers the next connection in the queue gets its turn
-/// when all of them are held, and until then none is given up: behind lsphp's backlog of 10 a connect costs
-/// more than its 50 µs now and then, because the kernel drops it when the queue is full and tries again after
-/// a second.
+/// OpenLiteSpeed keeps `maxConns` connections open for each of its processes, each with a worker. At the number of
+/// workers the next in the queue gets its turn when all are held, and none is given up before: behind lsphp's
+/// backlog of 10 a connect costs more than its 50 µs now and then, as the kernel drops it when the queue is full.
 ///
-/// 0 is lsphp's own word for half of them and one, but lsphp 8.2 looks for it before it has read the variable,
-/// and then never closes (seen); so the number is put in its place.
+/// For 0, lsphp's own word for half of them and one, the number is put: lsphp 8.2 looks for it before it has read
+/// the variable, and then never closes (seen).
 fn max_busy_worker(options: &Options, workers: &Workers, opener: Opener) -> i32 {
     let total = i32::try_from(workers.total()).unwrap_or(i32::MAX);
     match options.max_busy_worker {
-        // Behind a long backlog no connect is dropped, and no kept connection is best (design of section 10).
+        // Behind a long backlog no connect is dropped, and no kept connection is best.
         None if opener != Opener::Lsphp => 1,
         None => total,
         Some(0) => total / 2 + 1,

@@ -17,6 +17,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
+use tracing::level_filters::LevelFilter;
 
 use self::environment::Environment;
 pub use self::listener::{ListenerOptions, SocketMode};
@@ -84,14 +85,8 @@ impl AllGiven {
 /// Level and format of the log on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
-    pub level: tracing::level_filters::LevelFilter,
+    pub level: LevelFilter,
     pub json: bool,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { level: tracing::level_filters::LevelFilter::INFO, json: false }
-    }
 }
 
 /// Everything that can be set, typed and in range.

@@ -411,6 +411,6 @@ fn the_log_is_as_asked_for_even_when_all_else_is_wrong() {
     let environment: Environment = [("CAC_LOG", "warn"), ("CAC_LOG_FORMAT", "json")].into_iter().collect();
     let (log, settings) = read(&environment, None, ROOT);
     assert!(settings.is_err(), "nobody's site");
-    let expected = LogSettings { level: tracing::level_filters::LevelFilter::WARN, json: true };
+    let expected = LogSettings { level: LevelFilter::WARN, json: true };
     assert_eq!(log, expected);
 }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use tracing::level_filters::LevelFilter;
+
 use super::{ENVIRONMENT, Reader, Readings, malformed, printable};
 use crate::address::Address;
 use crate::fault::{Fault, Object};
@@ -60,8 +62,7 @@ impl Reader<'_> {
             "json" => Some(true),
             _ => None,
         });
-        let default = LogSettings::default();
-        LogSettings { level: level.unwrap_or(default.level), json: json.unwrap_or(default.json) }
+        LogSettings { level: level.unwrap_or(LevelFilter::INFO), json: json.unwrap_or(false) }
     }
 
     pub fn directives(&mut self) -> BTreeMap<String, String> {
