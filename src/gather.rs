@@ -32,7 +32,8 @@ pub fn plan(
     suppose_mib: Option<u64>,
 ) -> (LogSettings, Result<Plan, Vec<Fault>>) {
     let mut environment = Environment::of_this_process();
-    if asker == Asker::Later && was_handed_over(root) {
+    // The environment of the start says so, and that of no other process.
+    if asker == Asker::Later && <RunRecord>::has_handed_over(root) {
         environment.set_if_missing("LISTEN_FDS", "1");
     }
     let (site_file, fault) = match read_site_file(root, &environment, started_as.uid) {
@@ -59,12 +60,6 @@ pub fn plan(
         suppose_mib,
     };
     (log, Ok(plan::decide(inputs)))
-}
-
-/// Whether the listener was handed over to the start of the site that runs here: its environment says so, and that of
-/// no other process.
-fn was_handed_over(root: &Path) -> bool {
-    <RunRecord>::read(root).is_ok_and(|run| run.listener.handed_over.is_some())
 }
 
 /// The longest queue that the kernel makes, in this network namespace.
