@@ -1,8 +1,11 @@
 //! `cac-lsphp reload` while visitors ask.
 
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::load::{CLIENTS, MIXED, while_asked};
 use crate::support::orders::Order;
-use crate::support::{Running, Site, UID, docker, text, wait_until};
+use crate::support::{Running, Site, UID, docker, made, run, text, wait_until};
 use crate::{generations, lines, reload, said, supervised, wait_for_name};
 
 #[test]
@@ -14,6 +17,33 @@ fn a_reload_loses_no_request() {
 fn a_reload_that_warms_up_loses_no_request() {
     let site = supervised().env("CAC_WARM_UP", "/warm.php").page("warm.php", "<?php echo 'warm';");
     reloads_lose_no_request(site, 5);
+}
+
+/// It holds each lsphp's listener for a moment, in which nobody else's close of that is the last.
+#[test]
+fn a_reload_that_the_hosts_exporter_watches_loses_no_request() {
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let over = AtomicBool::new(false);
+    let looks = std::thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut looks = 0;
+            while !over.load(Ordering::Relaxed) {
+                text(run(Command::new(made("CAC_TEST_EXPORTER")).arg("list")));
+                looks += 1;
+            }
+            looks
+        });
+        let over = Over(&over);
+        reloads_lose_no_request(supervised(), 5);
+        drop(over);
+        looks.join().unwrap()
+    });
+    assert!(looks > 5, "{looks} looks");
 }
 
 #[test]
