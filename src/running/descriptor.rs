@@ -1,7 +1,8 @@
 //! A TCP socket of a site's, looked at from the host by a descriptor of our own for it (pidfd_getfd(2)): that takes the
 //! kernel microseconds, where its tables take it a walk over all connections of the machine.
 //!
-//! Nothing is done to the socket, and it is let go of at once: while it is held, it is not closed.
+//! It is let go of at once, since while it is held it stays open whoever closes it, and left as it is, unless closing it
+//! would take time.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
