@@ -104,8 +104,8 @@ impl SiteUser {
         sys::before_exec(&mut command, move || {
             // pid 1 blocks what it reads from a descriptor, and Command leaves that as it is.
             SigSet::empty().thread_set_mask()?;
-            // Its workers follow within a second, as they look for their parent.
-            prctl::set_pdeathsig(Signal::SIGTERM)?;
+            // Which one that is stopped takes too. Its workers follow within a second, as they look for their parent.
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
             if Pid::parent() != parent {
                 return Err(Errno::ESRCH.into()); // it ended before that
             }

@@ -90,7 +90,7 @@ impl<'a> Generations<'a> {
         let copy = listener.as_fd().try_clone_to_owned();
         match spawn(self.site_user, with, &with.environment, copy, &self.stderr) {
             Ok(lsphp) => {
-                let running = Running::new(lsphp, with.lsphp.clone());
+                let running = Running { lsphp, executed: with.lsphp.clone() };
                 self.standby = Some(Standby { listener, running, is_held: false });
                 Ok(())
             }
@@ -101,12 +101,18 @@ impl<'a> Generations<'a> {
         }
     }
 
-    /// Stops the standby until it takes over; whether there is one.
+    /// Stops the standby until it takes over. False while it has workers, which are asked to leave.
     pub fn hold_standby(&mut self) -> bool {
-        let Some(standby) = &mut self.standby else { return false };
+        let Some(standby) = self.standby.as_mut().filter(|standby| standby.running.is_left()) else {
+            return self.standby.is_none();
+        };
         standby.running.stop();
         standby.is_held = true;
         true
+    }
+
+    pub fn has_standby(&self) -> bool {
+        self.standby.is_some()
     }
 
     /// Ends the standby, if there is one.
@@ -169,14 +175,11 @@ impl<'a> Generations<'a> {
     /// Whose lsphp that was, if anybody's.
     pub fn ended(&mut self, pid: Pid) -> Option<Id> {
         if let Some(standby) = self.standby.take_if(|standby| standby.running.lsphp == pid) {
-            standby.running.end_workers();
             let _ = self.group.dismiss(standby.listener); // out in any case
         }
         for (id, generation) in &mut self.all {
             generation.orphans.remove(&pid);
-            if let Some(held) = generation.held.take_if(|held| held.lsphp == pid) {
-                held.end_workers();
-            }
+            generation.held.take_if(|held| held.lsphp == pid);
             if generation.lsphp == Some(pid) {
                 generation.lsphp = None;
                 return Some(*id);

@@ -25,6 +25,10 @@ const MESSAGE_TIME: Duration = Duration::from_millis(500);
 
 const NOT_UNDERSTOOD: &str = "process 1 did not understand what was said last";
 
+/// How long the worker that has answered the last page may take to leave; it is looked for this often.
+const LEAVING_TIME: Duration = Duration::from_millis(200);
+const LEAVING_LOOKS: Duration = Duration::from_millis(5);
+
 /// A reload in progress.
 #[derive(Debug)]
 pub struct Session {
@@ -42,6 +46,8 @@ enum Phase {
     Proving(Pid),
     /// It was proven, and the standby is asked for pages, if there is one.
     WarmingUp,
+    /// The standby's workers leave until then, or it does not take over.
+    Holding(Duration),
     /// The pool was told.
     Replacing(Box<Before>),
     Over,
@@ -65,6 +71,7 @@ impl Session {
         match self.phase {
             Phase::Waiting(_) => Some(now + MEMORY_LOOKS),
             Phase::Proving(_) | Phase::WarmingUp | Phase::Replacing(_) => Some(self.ends_at()),
+            Phase::Holding(_) => Some(now + LEAVING_LOOKS),
             Phase::Over => Some(now),
         }
     }
@@ -191,10 +198,11 @@ impl Supervisor<'_> {
             Phase::WarmingUp if readable => {
                 let said = control::receive_request(&session.stream, MESSAGE_TIME);
                 if let Ok((Request::Replace, None)) = said {
-                    return Some(self.replace(session));
+                    return self.hold_standby(session, now + LEAVING_TIME);
                 }
                 session.refuse(NOT_UNDERSTOOD.to_owned());
             }
+            Phase::Holding(until) => return self.hold_standby(session, until),
             // Nothing more is to be said: whoever speaks has left.
             Phase::Waiting(_) | Phase::Over => {}
             Phase::Replacing(_) if readable => {}
@@ -246,11 +254,23 @@ impl Supervisor<'_> {
         }
     }
 
+    /// A page that is late may keep a worker: then a new lsphp starts without having been asked.
+    fn hold_standby(&mut self, session: &mut Session, until: Duration) -> Option<Event> {
+        if !self.generations.hold_standby() {
+            if self.now() < until {
+                session.phase = Phase::Holding(until);
+                return None;
+            }
+            warn_if("ending an lsphp that is still in a page", self.generations.dismiss_standby());
+        }
+        Some(self.replace(session))
+    }
+
     fn replace(&mut self, session: &mut Session) -> Event {
         let before = self.take(self.allowed(&session.specification));
         session.phase = Phase::Replacing(Box::new(before));
         let size = self.specification.size;
-        if self.generations.hold_standby() { Event::TakeOver(size) } else { Event::Replace(size) }
+        if self.generations.has_standby() { Event::TakeOver(size) } else { Event::Replace(size) }
     }
 
     /// What of it may count. Only an operator has seen to it that the file cache is no longer damaged.

@@ -1,8 +1,9 @@
 //! An lsphp that runs on the listener with which it is to take over, before visitors come there: it is warmed up, and
 //! then stopped until memory has room for its workers.
 //!
-//! While lsphp's parent is stopped nobody forks, however many connections wait. Its worker is stopped as well: so it
-//! has accepted nothing, and both can be ended where less than all of the workers have room.
+//! The opcode cache is in memory that lsphp's parent holds, so that no worker need stay. While the parent is stopped
+//! nobody forks or accepts, however many connections wait, and it can be ended where less than all of its workers have
+//! room.
 
 use std::path::PathBuf;
 
@@ -26,36 +27,31 @@ pub struct Standby {
 pub struct Running {
     pub lsphp: Pid,
     pub executed: PathBuf,
-    /// Those that were there when it was stopped.
-    workers: Vec<Pid>,
 }
 
 impl Running {
-    pub fn new(lsphp: Pid, executed: PathBuf) -> Self {
-        Self { lsphp, executed, workers: Vec::new() }
+    /// Asks an idle worker to leave; whether there is none any more. One after the other, as lsphp miscounts those that
+    /// leave together, see [`super::busy_count`].
+    pub fn is_left(&self) -> bool {
+        let workers = processes::children(self.lsphp, &self.executed);
+        let idle = workers.iter().find(|worker| processes::script(**worker).is_none());
+        // Which it does without a word; in a request it would be the request's end (seen with PHP 8.2 and 8.4).
+        idle.into_iter().for_each(|worker| signal(*worker, Signal::SIGTERM));
+        workers.is_empty()
     }
 
-    /// The parent first, so that it forks none behind our back.
-    pub fn stop(&mut self) {
+    pub fn stop(&self) {
         signal(self.lsphp, Signal::SIGSTOP);
-        self.workers = processes::children(self.lsphp, &self.executed);
-        self.workers.iter().for_each(|worker| signal(*worker, Signal::SIGSTOP));
     }
 
     pub fn go_on(&self) {
-        self.workers.iter().for_each(|worker| signal(*worker, Signal::SIGCONT));
         signal(self.lsphp, Signal::SIGCONT);
     }
 
-    /// Ends all of it. Without its parent a worker that is stopped would stay for ever.
+    /// Ends all of it, a page that is late with it.
     pub fn end(&self) {
         let workers = processes::children(self.lsphp, &self.executed);
         signal(self.lsphp, Signal::SIGKILL);
         workers.into_iter().for_each(|worker| signal(worker, Signal::SIGKILL));
-    }
-
-    /// What is left to end when its lsphp has ended of itself.
-    pub fn end_workers(&self) {
-        self.workers.iter().for_each(|worker| signal(*worker, Signal::SIGKILL));
     }
 }

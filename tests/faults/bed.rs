@@ -74,7 +74,8 @@ impl Bed {
         nsenter
             .env_clear()
             .envs([("user", "alice"), ("domain", "example.com"), ("CAC_MEMORY_MB", "1024")])
-            .envs([("CAC_SUPERVISE", "1"), ("CAC_ALLOWED_CLIENTS", "0.0.0.0/0")]) // nothing to warn of
+            .envs([("CAC_SUPERVISE", "1"), ("CAC_WARM_UP", "/precision.php")])
+            .env("CAC_ALLOWED_CLIENTS", "0.0.0.0/0") // nothing to warn of
             .env("uid", UID.to_string())
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         nsenter
