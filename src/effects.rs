@@ -51,7 +51,7 @@ fn apply(privileged: &Privileged, run: &RunRecord<&Plan>, effect: &RootEffect) -
         }
         RootEffect::LinkSite { link, target } => site_link::make(privileged, link, target),
         RootEffect::PrepareFileCache { path, ini, uid, gid } => {
-            file_cache::prepare(privileged, path, ini, *uid, *gid)
+            file_cache::prepare(privileged, path, ini, (*uid, *gid), file_cache::Followed::ByTheSiteUser)
         }
     }
 }

@@ -27,13 +27,36 @@ const OTHERS_WRITE: u32 = 0o022;
 
 const NOT_A_DIRECTORY: &str = "it is a link or not a directory";
 
+const ONLY_THE_SITE: &str =
+    "it is missing, and only the site's user may make it: do that, or restart the container";
+
 const GO_WITHOUT: &str = "PHP goes without a file cache";
 
+/// What comes after root's part, where only the site's user may make the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Followed {
+    /// [`make`], as in a start.
+    ByTheSiteUser,
+    /// Nothing, as in a reload.
+    ByNobody,
+}
+
 /// Writes `ini`: it names the directory where that is fit for a file cache, and none where it is not.
-pub fn prepare(privileged: &Privileged, path: &Path, ini: &Path, uid: Uid, gid: Gid) -> Result<(), Failure> {
+pub fn prepare(
+    privileged: &Privileged,
+    path: &Path,
+    ini: &Path,
+    owner: (Uid, Gid),
+    followed: Followed,
+) -> Result<(), Failure> {
+    let (uid, gid) = owner;
     let fit = open_or_make(path)
         .map_err(|error| if is_not_a_directory(&error) { NOT_A_DIRECTORY.into() } else { error.into() })
-        .and_then(|directory| directory.map_or(Ok(()), |directory| take(privileged, &directory, uid, gid)));
+        .and_then(|directory| match directory {
+            Some(directory) => take(privileged, &directory, uid, gid),
+            None if followed == Followed::ByTheSiteUser => Ok(()),
+            None => Err(ONLY_THE_SITE.into()),
+        });
     let directory = match fit {
         Ok(()) => Some(path),
         Err(cause) => {

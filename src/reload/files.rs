@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::fault;
 use crate::effects;
+use crate::effects::file_cache::{self, Followed};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fault::Fault;
@@ -69,7 +70,7 @@ impl Files {
             let (uid, gid) = (plan.site.uid, plan.site.gid);
             effects::make_runtime_directory(privileged, Path::new(FILE_CACHE_INI_DIRECTORY), uid)?;
             let waiting = files.add(FILE_CACHE_INI.into())?;
-            effects::file_cache::prepare(privileged, directory, &waiting, uid, gid)?;
+            file_cache::prepare(privileged, directory, &waiting, (uid, gid), Followed::ByNobody)?;
         }
         Ok(files)
     }

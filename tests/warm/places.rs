@@ -67,14 +67,37 @@ fn a_start_without_root_makes_it_where_it_may() {
     assert_eq!(site.exec(["stat", "-c", "%u %a", "/cache/opcache"]).trim(), "61045 2700");
 }
 
-/// With the capabilities of examples/compose.yaml root may not write into the site's home.
+/// The capabilities of examples/compose.yaml, with which root may not write into the site's home.
+const WITHOUT_OVERRIDE: [&str; 8] =
+    ["--cap-drop", "ALL", "--cap-add", "CHOWN", "--cap-add", "SETUID", "--cap-add", "SETGID"];
+
 #[test]
 fn without_root_s_override_the_sites_user_makes_it() {
     let home = home();
-    let options = ["--cap-drop", "ALL", "--cap-add", "CHOWN", "--cap-add", "SETUID", "--cap-add", "SETGID"];
-    let site = with_pages(cached(home.path()).options(options)).start();
+    let site = with_pages(cached(home.path()).options(WITHOUT_OVERRIDE)).start();
     assert_eq!((body(&site, "page.php").as_str(), used(&site).as_str()), ("page", IN_THE_HOME));
     assert_eq!(owner_and_mode(&home.path().join(".opcache")), (UID, 0o700));
+}
+
+/// A reload has no part that is the site's user's.
+#[test]
+fn without_root_s_override_a_reload_says_that_it_cannot_make_it() {
+    let home = home();
+    let site = with_pages(cached(home.path()).env("CAC_SUPERVISE", "1").options(WITHOUT_OVERRIDE)).start();
+    assert_eq!(used(&site), IN_THE_HOME);
+    fs::remove_dir_all(home.path().join(".opcache")).unwrap();
+    let output = docker(["exec", &site.name, "cac-lsphp", "reload"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    let lines: Vec<_> = told.lines().filter(|line| line.contains("file cache")).collect();
+    assert!(
+        matches!(lines[..], [line] if line.contains(IN_THE_HOME) && line.contains("only the site's user may make it")),
+        "{told}"
+    );
+    assert_eq!((body(&site, "page.php").as_str(), used(&site).as_str()), ("page", ""));
+    site.exec(["cac-lsphp", "exec", "--", "mkdir", "-m", "700", IN_THE_HOME]);
+    text(docker(["exec", &site.name, "cac-lsphp", "reload"]));
+    assert_eq!(used(&site), IN_THE_HOME);
 }
 
 #[test]
