@@ -158,11 +158,9 @@ impl Search {
         }
         let record = self.records.iter().find(|(id, _)| *id == file_id);
         let Some(run) = record.and_then(|(_, run)| run.as_ref()) else { return };
-        let checked = check(&place.process(), run, status.uid());
-        let run = run.clone();
-        match checked {
+        match check(&place.process(), run, status.uid()) {
             Ok((uid, author)) if self.site.as_ref().is_none_or(|site| author < site.author) => {
-                self.site = Some(Site::new(place, run, uid, author));
+                self.site = Some(Site::new(place, run.clone(), uid, author));
             }
             Ok(_) => {}
             Err(reason) => self.refuse(&place, reason),
@@ -189,7 +187,8 @@ impl Search {
     }
 }
 
-/// Whether the process is what `run` says, and if so its uid here, and who wrote the record, a file of `owner`.
+/// Whether the process is what `run` says, and if so the site's uid here, and who wrote the record, a file of `owner`.
+/// A start is its root's, inside, until it drops that.
 fn check(process: &Path, run: &Record, owner: u32) -> Result<(u32, Author), Reason> {
     let no_process = Reason::NoProcess { recorded: run.pid };
     let stat = ProcessStat::read(process).ok().filter(|stat| stat.start_ticks == run.start_ticks);
@@ -198,11 +197,12 @@ fn check(process: &Path, run: &Record, owner: u32) -> Result<(u32, Author), Reas
     if identity.inner_pid != run.pid || !is_same_space {
         return Err(no_process);
     }
-    let recorded = outer_uid(process, run.plan.site.uid.as_raw());
-    let Some(uid) = recorded.filter(|uid| identity.is_only(*uid) || stat.comm == OUR_COMM) else {
+    let (recorded, root) = (outer_uid(process, run.plan.site.uid.as_raw()), outer_uid(process, 0));
+    let is_starting = stat.comm == OUR_COMM && root.is_some_and(|root| identity.is_only(root));
+    let Some(uid) = recorded.filter(|uid| identity.is_only(*uid) || is_starting) else {
         return Err(Reason::OtherUid { recorded, actual: identity.uids[0] });
     };
-    Ok((uid, if owner == uid { Author::Site } else { Author::Root }))
+    Ok((uid, if root == Some(owner) { Author::Root } else { Author::Site }))
 }
 
 fn container_of(place: &Place) -> String {

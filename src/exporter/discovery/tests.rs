@@ -19,12 +19,13 @@ struct Process<'a> {
     mounts: u64,
     uid: u32,
     start: u64,
+    comm: &'a str,
     root: &'a str,
 }
 
 /// lsphp of the container `root`.
 fn lsphp(pid: u32, root: &str) -> Process<'_> {
-    Process { pid, inner: 1, mounts: u64::from(pid), uid: SITE, start: 99, root }
+    Process { pid, inner: 1, mounts: u64::from(pid), uid: SITE, start: 99, comm: "lsphp", root }
 }
 
 impl Machine {
@@ -43,7 +44,7 @@ impl Machine {
     }
 
     fn run(&self, process: &Process) {
-        let Process { pid, inner, mounts, uid, start, root } = process;
+        let Process { pid, inner, mounts, uid, start, comm, root } = process;
         let directory = self.proc().join(pid.to_string());
         fs::create_dir_all(directory.join("ns")).unwrap();
         symlink(format!("mnt:[{mounts}]"), directory.join("ns/mnt")).unwrap();
@@ -51,7 +52,10 @@ impl Machine {
         symlink(self.root(root), directory.join("root")).unwrap();
         let files = [
             ("status", format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\nNSpid:\t{pid}\t{inner}\n")),
-            ("stat", format!("{pid} (lsphp) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 {start} 4096 9\n")),
+            (
+                "stat",
+                format!("{pid} ({comm}) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 {start} 4096 9\n"),
+            ),
             ("uid_map", "0 0 4294967295\n".to_owned()),
             ("cgroup", format!("0::/docker/{:0<64}\n", root.len())),
         ];
@@ -120,6 +124,20 @@ fn a_record_must_be_about_its_process() {
         machine.run(&lsphp(7, "a"));
         println!("{what}");
         machine.refuses(reason);
+    }
+}
+
+/// Before the drop it is root's, whose record says whose it will be; a site cannot look like that.
+#[test]
+fn only_root_starts_a_site_of_another_uid() {
+    for (uid, owner, is_a_site) in [(0, 0, true), (SITE, SITE, false), (SITE, 0, false), (0, SITE, true)] {
+        let machine = Machine::new();
+        machine.record("a", owner, &[("61045", "61046"), ("alice", "victim")]);
+        machine.run(&Process { uid, comm: "cac-lsphp", ..lsphp(7, "a") });
+        let found = machine.found();
+        assert_eq!(found.sites.len(), usize::from(is_a_site), "{uid} {owner}: {found:?}");
+        let author = if owner == 0 { Author::Root } else { Author::Site };
+        assert!(found.sites.iter().all(|site| site.author == author), "{uid} {owner}");
     }
 }
 
