@@ -122,13 +122,16 @@ fn take_over(pid_1: &mut Pid1, plan: &Plan, files: &Files) -> Result<Answer, Fai
     Ok(answer)
 }
 
-/// Root neither writes to nor believes what the site's user made, as it does in a start without root.
+/// Root neither writes to nor believes what the site's user made, as it does in a start without root; Kubernetes gives
+/// it a directory of root's where its group may write.
 fn refuse_a_sites_directory(plan: &Plan) -> Result<(), Failure> {
+    const OTHERS_WRITE: u32 = 0o022;
     let status = std::fs::symlink_metadata(RUNTIME_DIRECTORY).map_err(unreadable)?;
-    if status.uid() == 0 {
-        return Ok(());
-    }
-    let cause = format!("it belongs to uid {}, as the site was started without root", status.uid());
+    let cause = match (status.uid(), status.mode() & OTHERS_WRITE) {
+        (0, 0) => return Ok(()),
+        (0, _) => "others than root may write there, as the site was started without root".to_owned(),
+        (uid, _) => format!("it belongs to uid {uid}, as the site was started without root"),
+    };
     let hint = format!("reload as the site too, with --user {}:{}", plan.site.uid, plan.site.gid);
     let directory = Path::new(RUNTIME_DIRECTORY);
     Err(Failure::refused("reloading in", directory, cause, hint))

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::load::{CLIENTS, MIXED, while_asked};
 use crate::support::orders::Order;
 use crate::support::{Running, Site, UID, docker, made, run, text, wait_until};
-use crate::{generations, lines, reload, said, supervised, wait_for_name};
+use crate::{generations, lines, reload, reload_with, said, supervised, wait_for_name};
 
 #[test]
 fn a_reload_loses_no_request() {
@@ -212,6 +212,28 @@ fn sighup_reloads_a_site_that_was_started_as_its_user() {
     assert_ne!(generations(&site), before);
     assert!(site.exec(["cac-lsphp", "healthcheck", "--deep"]).contains("PHP 8"));
     assert_eq!(said(&site, &["reloaded: ", "; workers 7 -> 3"]), 1, "{}", site.logs());
+}
+
+/// The directory of what it would believe and write is the site's, or root's as Kubernetes makes one for a group.
+#[test]
+fn root_does_not_reload_where_the_site_can_write() {
+    let user = format!("{UID}:{UID}");
+    for run in ["uid=61045,gid=61045,mode=755", "uid=0,gid=61045,mode=2777"] {
+        let home = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(home.path(), Some(UID), Some(UID)).unwrap();
+        let site = Site::at(home.path()).env("CAC_SUPERVISE", "1").file("logs/php-fpm/error.log", "");
+        let run = format!("/run/cac-lsphp:{run}");
+        let site =
+            site.options(["--user", &user, "--tmpfs", &run, "--tmpfs", "/mnt/users:mode=1777"]).start();
+        let refused = reload_with(&site, &["--user", "0"]);
+        let told = lines(&refused);
+        assert!(
+            refused.status.code() == Some(78) && told.contains(&format!("--user {user}")),
+            "{run}: {told}"
+        );
+        assert!(!site.exec(["ls", "/run/cac-lsphp"]).contains("next"), "{run}");
+        assert!(text(reload_with(&site, &["--user", &user])).starts_with("reloaded: "), "{run}");
+    }
 }
 
 fn as_its_user(site: Site, user: &str) -> Site {
