@@ -209,7 +209,7 @@ fn sample(place: &Place, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Resu
     let parents = parents.iter().filter_map(read_parent);
 
     if let Some(workers) = &workers {
-        peaks.see(workers, clock);
+        peaks.see(place.pid, workers, clock);
     }
     Ok(Status {
         up: true,

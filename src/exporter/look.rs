@@ -63,7 +63,8 @@ fn either<S: Serializer>(status: &Result<Status, Down>, serializer: S) -> Result
 /// `proc` cannot be read.
 pub fn look(proc: &Path, memory: &mut Memory) -> io::Result<Look> {
     let found = discovery::find(proc)?;
-    let sites = found.sites.into_iter().filter_map(|site| look_at(site, memory)).collect();
+    let sites: Vec<_> = found.sites.into_iter().filter_map(|site| look_at(site, memory)).collect();
+    memory.keep(&sites.iter().map(|site| site.pid).collect());
     Ok(Look { sites, refused: found.refused, hidden_processes: found.hidden })
 }
 

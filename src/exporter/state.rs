@@ -1,6 +1,6 @@
 //! What workers needed, of every site that was seen, and the file that keeps it over restarts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -55,6 +55,11 @@ impl Memory {
         let entry = self.sites.entry(site).or_default();
         entry.last_seen = now();
         &mut entry.peaks
+    }
+
+    /// Workers of all other pools than these have left.
+    pub fn keep(&mut self, pools: &BTreeSet<u32>) {
+        self.sites.values_mut().for_each(|entry| entry.peaks.keep(pools));
     }
 
     /// Reads what [`Memory::save`] wrote.

@@ -3,7 +3,7 @@
 //! From peaks, never from what workers have at the moment: estimates from a moment are how 60, 96 and 115 MB came
 //! about, each of which ended in OOM kills.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -36,10 +36,14 @@ const ENOUGH_TIME: Duration = Duration::from_secs(60);
 /// What every worker that was seen needed, those that have left included.
 #[derive(Debug, Default)]
 pub struct Peaks {
-    /// Of workers that were there at the last look, by start time and pid.
-    here: BTreeMap<(u64, u32), Peak>,
+    /// Of workers that were there at the last look at their pool.
+    here: BTreeMap<Id, Peak>,
     left: Distribution,
 }
+
+/// A worker's pool, start time and pid. A site can have several pools, by the pid of each one's recorded process: two
+/// containers while one takes the other's place, or replicas.
+type Id = (u32, u64, u32);
 
 impl Peaks {
     /// With what was seen of workers that have left.
@@ -47,19 +51,35 @@ impl Peaks {
         Self { here: BTreeMap::new(), left }
     }
 
-    /// Adds what all workers that there are had and did so far.
-    pub fn see(&mut self, workers: &[Worker], clock: Clock) {
-        let mut before = std::mem::take(&mut self.here);
+    /// Adds what all workers that there are in `pool` had and did so far.
+    pub fn see(&mut self, pool: u32, workers: &[Worker], clock: Clock) {
+        let mut before = self.take(|of| of == pool);
         for worker in workers {
-            let id = (worker.start_ticks, worker.pid);
+            let id = (pool, worker.start_ticks, worker.pid);
             let last = before.remove(&id);
             if let Some(peak) = worker.memory.map(|memory| peak(worker, memory, clock)).or(last) {
                 self.here.insert(id, peak);
             }
         }
-        for peak in before.into_values().filter(counts) {
-            self.left.add(peak);
-        }
+        self.leave(before);
+    }
+
+    /// Who was in a pool that is none of `pools` has left.
+    pub fn keep(&mut self, pools: &BTreeSet<u32>) {
+        let gone = self.take(|of| !pools.contains(&of));
+        self.leave(gone);
+    }
+
+    /// Takes out those of certain pools.
+    fn take(&mut self, of: impl Fn(u32) -> bool) -> BTreeMap<Id, Peak> {
+        let all = std::mem::take(&mut self.here);
+        let (taken, here) = all.into_iter().partition(|((pool, ..), _)| of(*pool));
+        self.here = here;
+        taken
+    }
+
+    fn leave(&mut self, gone: BTreeMap<Id, Peak>) {
+        gone.into_values().filter(counts).for_each(|peak| self.left.add(peak));
     }
 
     /// Of those that have left: what is worth keeping, as the others can be looked at again.

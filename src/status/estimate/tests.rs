@@ -27,7 +27,7 @@ fn worker(pid: u32, peak_mib: u64, cpu: u64, age: u64) -> Worker {
 
 fn decided(workers: &[Worker], demand: Demand, limit: u32) -> Estimate {
     let mut peaks = Peaks::default();
-    peaks.see(workers, Clock::now().unwrap());
+    peaks.see(1, workers, Clock::now().unwrap());
     decide(&peaks, Clock::now().unwrap(), demand, limit)
 }
 
@@ -98,14 +98,14 @@ fn a_number_by_hand_is_not_said_to_change() {
 fn workers_that_have_left_count_on() {
     let (mut peaks, clock) = (Peaks::default(), Clock::now().unwrap());
     let workers = enough();
-    peaks.see(&workers, clock);
+    peaks.see(1, &workers, clock);
     let grown = Worker {
         memory: Some(ProcessMemory { peak: 57 * MIB, ..workers[1].memory.unwrap() }),
         ..workers[1].clone()
     };
-    peaks.see(&[Worker { memory: None, ..grown.clone() }], clock);
-    peaks.see(&[grown], clock);
-    peaks.see(&[], clock);
+    peaks.see(1, &[Worker { memory: None, ..grown.clone() }], clock);
+    peaks.see(1, &[grown], clock);
+    peaks.see(1, &[], clock);
     let estimate = decide(&peaks, clock, DEMAND, 7);
     assert_eq!(estimate.samples, 3, "each once: {estimate:?}");
     assert_eq!(estimate.largest_peak_bytes, Some(57 * MIB));
@@ -129,5 +129,23 @@ proptest! {
         let suggested = u64::from(with_headroom(need));
         prop_assert!(ACCEPTED_MIB.contains(&suggested));
         prop_assert!(suggested == 4096 || suggested * MIB * 4 >= need * 5);
+    }
+}
+
+/// As while one container takes another's place, of which both have the site's name.
+#[test]
+fn workers_of_two_pools_are_counted_once_each() {
+    let (mut peaks, clock) = (Peaks::default(), Clock::now().unwrap());
+    let (old, new) = ([worker(8, 40, 5, 90), worker(9, 50, 5, 90)], [worker(8, 60, 5, 20)]);
+    for _ in 0..10 {
+        peaks.see(1, &old, clock);
+        peaks.see(2, &new, clock);
+        peaks.keep(&[1, 2].into());
+    }
+    assert_eq!((peaks.distribution().samples(), peaks.left().samples()), (3, 0));
+    for _ in 0..2 {
+        peaks.see(2, &new, clock);
+        peaks.keep(&[2].into());
+        assert_eq!((peaks.distribution().samples(), peaks.left().samples()), (3, 2));
     }
 }
