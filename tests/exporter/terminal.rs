@@ -13,9 +13,19 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 /// Runs `command` on a terminal, presses Ctrl-C when `is_enough` of what that shows, and gives all of it.
 #[track_caller]
 fn on_a_terminal(command: &str, is_enough: impl Fn(&str) -> bool) -> String {
-    // Its own group, so that all of it is gone when the test is over.
-    let mut script = Command::new("script")
-        .args(["--quiet", "--flush", "--return", "--command", command, "/dev/null"])
+    // Its own group, so that all of it is gone when the test is over. Who starts the tests in the background has
+    // them ignore Ctrl-C.
+    let mut script = Command::new("env")
+        .args([
+            "--default-signal=INT",
+            "script",
+            "--quiet",
+            "--flush",
+            "--return",
+            "--command",
+            command,
+            "/dev/null",
+        ])
         .env("EXPORTER", made("CAC_TEST_EXPORTER"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

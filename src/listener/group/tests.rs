@@ -27,7 +27,7 @@ fn queued(listener: &Member, expected: usize) -> usize {
     loop {
         match listener.queue().unwrap() as usize {
             fewer if fewer < expected && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(1))
+                std::thread::sleep(Duration::from_millis(1));
             }
             length => return length,
         }
