@@ -127,7 +127,7 @@ impl Bed {
     }
 
     /// The same with its calls, from before it becomes cac-lsphp, or those like the one that the fault is at.
-    pub fn reload_traced(&self, precision: usize, fault: Option<(&Call, &str)>) -> (Output, Vec<Call>) {
+    pub fn reload_traced(&self, precision: usize, fault: Option<&str>) -> (Output, Vec<Call>) {
         let mut strace = None;
         let output = self.reload_with(precision, |pid| strace = Some(self.strace(pid, fault)));
         (output, strace.unwrap().end())
@@ -157,14 +157,14 @@ impl Bed {
         reload.wait_with_output().unwrap()
     }
 
-    /// Attaches strace, which makes one call fail if it shall.
-    pub fn strace(&self, pid: Pid, fault: Option<(&Call, &str)>) -> Strace {
+    /// Attaches strace, which makes a call fail if it shall, as its `inject=` has it.
+    pub fn strace(&self, pid: Pid, fault: Option<&str>) -> Strace {
         let file = self.files.path().join("trace");
         let mut strace = Command::new("strace");
         strace.args(["-q", "-o"]).arg(&file).args(["-p", &pid.to_string()]);
-        if let Some((call, fault)) = fault {
-            strace.args(["-e", &format!("trace={}", call.name)]);
-            strace.args(["-e", &format!("inject={}:{fault}:when={}", call.name, call.number)]);
+        if let Some(fault) = fault {
+            let call = fault.split(':').next().unwrap();
+            strace.args(["-e", &format!("trace={call}"), "-e", &format!("inject={fault}")]);
         }
         let child = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_until(|| {

@@ -94,7 +94,7 @@ fn one(
     let call = &reference.calls[index];
     sandbox.reset(begin);
     let trace = format!("trace={}", call.name);
-    let inject = format!("inject={}:{fault}:when={}", call.name, call.number);
+    let inject = format!("inject={}", call.failing(fault));
     let boot = sandbox.boot_traced(&["-e", &trace, "-e", &inject]);
     let traced = fs::read_to_string(sandbox.trace_file()).unwrap();
     if fault != "signal=KILL" && !traced.contains("(INJECTED)") {

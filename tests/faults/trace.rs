@@ -14,6 +14,13 @@ pub struct Call {
     pub text: String,
 }
 
+impl Call {
+    /// What strace's `inject=` has for a fault of this call.
+    pub fn failing(&self, fault: &str) -> String {
+        format!("{}:{fault}:when={}", self.name, self.number)
+    }
+}
+
 /// The calls of the launcher, to the exec of lsphp, which is the last. Not its own exec, which is
 /// strace's doing and not counted by `when=`.
 pub fn of_boot(file: &Path) -> Vec<Call> {
