@@ -121,7 +121,7 @@ struct Search {
     /// Those that were read; `None`: it is none.
     records: Vec<(FileId, Option<Record>)>,
     site: Option<Site>,
-    /// The first.
+    /// The first, but that most processes are not the recorded one says least.
     refusal: Option<Refusal>,
 }
 
@@ -182,8 +182,12 @@ impl Search {
     }
 
     fn refuse(&mut self, place: &Place, reason: Reason) {
-        let refuse = || Refusal { container: container_of(place), pid: place.pid, reason };
-        self.refusal.get_or_insert_with(refuse);
+        let is_told = self.refusal.as_ref().is_some_and(|told| {
+            matches!(reason, Reason::NoProcess { .. }) || !matches!(told.reason, Reason::NoProcess { .. })
+        });
+        if !is_told {
+            self.refusal = Some(Refusal { container: container_of(place), pid: place.pid, reason });
+        }
     }
 }
 

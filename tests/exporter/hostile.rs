@@ -44,7 +44,7 @@ fn a_record_that_is_not_what_it_should_be_is_refused_and_reported() {
         (
             r#"cp /bin/sleep /tmp/cac-lsphp; /tmp/cac-lsphp 900 >/dev/null 2>&1 & sleep 1; start=$(cut -d' ' -f22 /proc/$!/stat)
             sed "s/\"pid\":1,/\"pid\":$!,/; s/\"start_ticks\":[0-9]*/\"start_ticks\":$start/; s/61045/62900/g; s/mallory/victim/g" kept >run.json"#,
-            "no such process",
+            "other uid",
         ),
         ("sed 's/mallory/victim/g' kept >run.json", "name taken"),
     ] {

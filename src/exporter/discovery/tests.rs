@@ -141,6 +141,19 @@ fn only_root_starts_a_site_of_another_uid() {
     }
 }
 
+/// Whichever process is looked at first.
+#[test]
+fn a_lie_is_told_rather_than_that_others_are_not_the_process() {
+    for (other, recorded) in [(7, 8), (8, 7)] {
+        let machine = Machine::new();
+        machine.record("a", SITE, &[("61045", "61046")]);
+        machine.run(&Process { inner: 2, mounts: 5, ..lsphp(other, "a") });
+        machine.run(&Process { mounts: 5, ..lsphp(recorded, "a") });
+        let refused: Vec<_> = machine.found().refused.iter().map(|one| one.reason.name()).collect();
+        assert_eq!(refused, ["other uid"], "{recorded}");
+    }
+}
+
 /// Puts something in the place of a record.
 type Plant = fn(&Machine, &Path);
 
