@@ -101,9 +101,9 @@ impl<'a> Generations<'a> {
         }
     }
 
-    /// Stops the standby until it takes over. False while it has workers, which are asked to leave.
-    pub fn hold_standby(&mut self) -> bool {
-        let Some(standby) = self.standby.as_mut().filter(|standby| standby.running.is_left()) else {
+    /// Stops the standby until it takes over. False while it has workers, which are asked to leave; `asked` gets them.
+    pub fn hold_standby(&mut self, asked: impl FnMut(Pid)) -> bool {
+        let Some(standby) = self.standby.as_mut().filter(|standby| standby.running.is_left(asked)) else {
             return self.standby.is_none();
         };
         standby.running.stop();

@@ -256,7 +256,7 @@ impl Supervisor<'_> {
 
     /// A page that is late may keep a worker: then a new lsphp starts without having been asked.
     fn hold_standby(&mut self, session: &mut Session, until: Duration) -> Option<Event> {
-        if !self.generations.hold_standby() {
+        if !self.generations.hold_standby(|worker| self.stderr.expect_end(worker.as_raw())) {
             if self.now() < until {
                 session.phase = Phase::Holding(until);
                 return None;

@@ -30,13 +30,16 @@ pub struct Running {
 }
 
 impl Running {
-    /// Asks an idle worker to leave; whether there is none any more. One after the other, as lsphp miscounts those that
-    /// leave together, see [`super::busy_count`].
-    pub fn is_left(&self) -> bool {
+    /// Asks an idle worker to leave, whom `asked` gets; whether there is none any more. One after the other, as lsphp
+    /// miscounts those that leave together, see [`super::busy_count`].
+    pub fn is_left(&self, mut asked: impl FnMut(Pid)) -> bool {
         let workers = processes::children(self.lsphp, &self.executed);
-        let idle = workers.iter().find(|worker| processes::script(**worker).is_none());
-        // Which it does without a word; in a request it would be the request's end (seen with PHP 8.2 and 8.4).
-        idle.into_iter().for_each(|worker| signal(*worker, Signal::SIGTERM));
+        let idle = workers.iter().copied().find(|worker| processes::script(*worker).is_none());
+        // In a request it would be the request's end. lsphp says a word about it with LSAPI_CLEAN_SHUTDOWN=0 (seen).
+        if let Some(worker) = idle {
+            signal(worker, Signal::SIGTERM);
+            asked(worker);
+        }
         workers.is_empty()
     }
 

@@ -1,6 +1,7 @@
 //! What lsphp says on stderr, line by line: repetitions become one line with a count, and what lsphp says about
 //! its workers gets its cause and the way out. Pure: bytes and times in, lines out.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::busy_count::BusyCount;
@@ -42,6 +43,8 @@ pub struct Stderr {
     partial: Vec<u8>,
     remembered: Vec<Remembered>,
     crashes: usize,
+    /// Workers that were asked to leave, until lsphp has told that they are gone.
+    leaving: VecDeque<i32>,
     pub busy_count: BusyCount,
 }
 
@@ -49,6 +52,22 @@ impl Stderr {
     /// How many workers have crashed since this was asked last.
     pub fn take_crashes(&mut self) -> usize {
         std::mem::take(&mut self.crashes)
+    }
+
+    /// Leaves out that SIGTERM has ended this worker. lsphp takes every signal for somebody else's.
+    pub fn expect_end(&mut self, worker: i32) {
+        if !self.leaving.contains(&worker) {
+            self.leaving.truncate(REMEMBERED - 1);
+            self.leaving.push_front(worker);
+        }
+    }
+
+    fn is_expected(&mut self, text: &str) -> bool {
+        let is_told = |worker: &i32| text.contains(&format!("pid: {worker} "));
+        match self.leaving.iter().position(is_told) {
+            Some(at) if signal(text) == Some(libc::SIGTERM) => self.leaving.remove(at).is_some(),
+            _ => false,
+        }
     }
 
     /// Takes what was read at `now`; `oom_killed` is asked when a worker was killed with SIGKILL.
@@ -87,7 +106,7 @@ impl Stderr {
         let line = String::from_utf8_lossy(line);
         let text = without_prefix(&OneLine(line.trim_end_matches('\r')).to_string());
         let is_said_by_us = text.is_empty() || RETIRED.iter().any(|retired| text.contains(retired));
-        if is_said_by_us {
+        if is_said_by_us || self.is_expected(&text) {
             return Vec::new();
         }
         self.crashes += usize::from(signal(&text).is_some_and(|signal| CRASHES.contains(&signal)));

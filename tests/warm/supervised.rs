@@ -69,6 +69,7 @@ fn the_lsphp_that_takes_over_is_the_one_that_was_warmed_up() {
         }
         let stopped = site.exec(["sh", "-c", "grep -l 'State:.T' /proc/[0-9]*/status || true"]);
         assert_eq!(stopped, "", "all of them go on");
+        assert_eq!(said(&site, "killed by signal"), 0, "{}", site.logs());
     }
 }
 

@@ -107,3 +107,21 @@ fn nothing_reaches_a_terminal_that_moves_it() {
     let lines = stderr.take(b"a\x1b]0;x\x07b\x9b2J\xff\n", at(0), &mut || false);
     assert!(!lines[0].text.contains(char::is_control), "{lines:?}");
 }
+
+#[test]
+fn the_end_of_a_worker_that_was_asked_to_leave_is_no_news() {
+    let mut stderr = Stderr::default();
+    (1..=100).for_each(|pid| stderr.expect_end(pid));
+    let mut said = |pid: i32, signal: i32| {
+        let line = format!(
+            "[UID:61045][12] Child process with pid: {pid} was killed by signal: {signal}, core dumped: no\n"
+        );
+        stderr.take(line.as_bytes(), at(0), &mut || false).len()
+    };
+    assert_eq!(
+        (said(100, libc::SIGTERM), said(100, libc::SIGTERM)),
+        (0, 1),
+        "once, then it is somebody else's"
+    );
+    assert_eq!((said(99, libc::SIGSEGV), said(98, libc::SIGKILL)), (1, 1), "whatever else ends it");
+}
