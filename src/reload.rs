@@ -233,7 +233,7 @@ fn warm_up(pid_1: &mut Pid1, plan: &Plan) -> Result<(), Failure> {
     pid_1.tell(&Request::WarmUp, None)?;
     match pid_1.answer()? {
         Answer::Started => warm_up::ask(plan, *address),
-        Answer::Refused(why) => warm_up::skipped(why),
+        Answer::Cold(why) => warm_up::skipped(why),
         other => return Err(unexpected(other)),
     }
     Ok(())
@@ -263,7 +263,7 @@ fn unexpected(answer: Answer) -> Failure {
     let (why, hint) = match answer {
         Answer::Refused(why) => (why, "the old lsphp goes on serving"),
         Answer::Stopping => ("the container is stopping".to_owned(), "see its log, and start it again"),
-        Answer::Started | Answer::Serving { .. } => (
+        Answer::Started | Answer::Cold(_) | Answer::Serving { .. } => (
             "process 1 gave an unexpected answer".to_owned(),
             "see the container's log, and cac-lsphp healthcheck",
         ),

@@ -67,6 +67,8 @@ pub enum Answer {
     Serving { workers: u32, overcommitted_mib: u64 },
     /// One line that says why not; what served before goes on, and is what is started when it ends.
     Refused(String),
+    /// There is nothing to warm up, for this reason; the reload goes on.
+    Cold(String),
     /// The container ends.
     Stopping,
 }

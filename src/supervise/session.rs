@@ -243,7 +243,7 @@ impl Supervisor<'_> {
         let specification = self.allowed(&session.specification);
         let answer = match self.generations.start_standby(&specification) {
             Ok(()) => Answer::Started,
-            Err(failure) => Answer::Refused(failure.to_string()),
+            Err(failure) => Answer::Cold(failure.to_string()),
         };
         match session.say(&answer) {
             Ok(()) => Phase::WarmingUp,
