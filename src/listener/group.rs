@@ -127,15 +127,9 @@ impl Group {
         if self.latest.is_none() {
             self.steer(vacant)?;
         }
-        sys::start_listening(socket.as_fd(), self.backlog)?;
-        // It is the last of the group: without the spare one it takes its number.
-        self.remove_spare();
-        if let Err(cause) = self.steer(vacant) {
-            self.spare = Some(socket); // or the number of the one that serves on would move
-            return Err(cause);
-        }
+        let member = self.admit(socket, &self.program(vacant))?;
         self.latest = Some(vacant);
-        Ok(Member { socket })
+        Ok(member)
     }
 
     /// A new listener that only [`connect_as_nearest`] reaches until [`Group::take_over`]. The other slot must be
@@ -143,13 +137,18 @@ impl Group {
     pub fn join_standby(&mut self) -> io::Result<Member> {
         let serving = self.latest.ok_or_else(|| io::Error::other("nobody serves"))?;
         let socket = bound(self.address)?;
-        sys::start_listening(socket.as_fd(), self.backlog)?;
-        self.remove_spare(); // whose number it takes, as in `join`
-        let standby = serving.other().index();
-        let others = self.program(serving);
+        let (standby, others) = (serving.other().index(), self.program(serving));
         let program = filter::for_nearest(NEAREST.cast_unsigned(), self.own(), standby, &others);
-        if let Err(cause) = sys::attach_reuseport_program(self.parking.as_fd(), &program) {
-            self.spare = Some(socket);
+        self.admit(socket, &program)
+    }
+
+    /// Has `socket` listen with the number of the spare one, by `program`.
+    fn admit(&mut self, socket: OwnedFd, program: &[BpfInstruction]) -> io::Result<Member> {
+        sys::start_listening(socket.as_fd(), self.backlog)?;
+        self.remove_spare(); // the last of the group takes its number
+        self.is_parked = false;
+        if let Err(cause) = sys::attach_reuseport_program(self.parking.as_fd(), program) {
+            self.spare = Some(socket); // or the number of the one that serves on would move
             return Err(cause);
         }
         Ok(Member { socket })
