@@ -12,23 +12,19 @@
 //! *Draining*: new connections go elsewhere; what is in its queue is still served. *Retiring*: its listener
 //! is shut down and its workers leave after their request.
 
+mod event;
 mod generation;
+mod memory;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+pub use self::event::{Action, Ending, Event};
 pub use self::generation::{Generation, Id, Size, State};
-
-/// How long after a generation retired its idle workers have surely left; busy ones are waited for longer.
-const IDLE_LEAVE: Duration = Duration::from_millis(50);
 
 /// How long one that is warm waits for room for all of its workers: then fewer start, cold. Most requests are over by
 /// then, and those that wait meanwhile would share the processors with them.
 const WARM_WAIT: Duration = Duration::from_millis(300);
-
-/// How long after a try to grow that memory did not allow the next one may come: each try makes new
-/// connections wait for up to the grace.
-const GROWTH_PAUSE: Duration = Duration::from_secs(60);
 
 /// The first pause after a death; each further one in [`DEATH_WINDOW`] doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -38,9 +34,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const FATAL_DEATHS: usize = 5;
 const DEATH_WINDOW: Duration = Duration::from_secs(60);
 
-/// lsphp has a process manager only with two children and more.
-const MIN_WORKERS: u32 = crate::sizing::MIN_CHILDREN;
-
 /// The time limits that the plan names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
@@ -48,61 +41,6 @@ pub struct Patience {
     pub grace: Duration,
     /// `CAC_STOP_TIMEOUT`.
     pub stop: Duration,
-}
-
-/// What happened. Times are since pid 1 started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// A new plan, whose lsphp has been proven, shall take over.
-    Replace(Size),
-    /// The same, where the new lsphp runs already and is warm.
-    TakeOver(Size),
-    /// The container shall end; said again, at once.
-    Stop,
-    /// lsphp itself, the parent of the workers, has ended with this code as a shell has it.
-    Died(Id, u8),
-    /// Its listener could not be opened.
-    NotOpened(Id),
-    /// This many workers are there now.
-    Workers(Id, u32),
-    /// The queue of a draining generation is empty.
-    Drained(Id),
-    /// Time has passed.
-    Tick,
-}
-
-/// What pid 1 is to do, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Open a listener for it and send every new connection there.
-    Open(Id),
-    /// Send every new connection to the parking listener.
-    Park,
-    /// Start lsphp on its listener with this many workers.
-    Spawn { id: Id, workers: u32 },
-    /// Shut its listener down and ask its lsphp to leave.
-    Retire(Id),
-    /// It is gone: forget it.
-    Forget(Id),
-    /// This start needs more than the budget; `by_mib` with all workers busy.
-    Overcommitted { id: Id, by_mib: u64 },
-    /// A replacement is complete: one generation at its full size.
-    Settled(Id),
-    /// End whatever is left and exit with this code.
-    End(Ending),
-}
-
-/// Why pid 1 ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Every request was answered.
-    Stopped,
-    /// The deadline or a second signal came first.
-    Cut,
-    /// lsphp died too often; its last code.
-    Failed(u8),
-    /// There is none for the next lsphp, and no lsphp to go on with.
-    NoListener,
 }
 
 /// Every generation there is, and what is wanted of them.
@@ -155,20 +93,6 @@ impl Pool {
     /// Whether a replacement is under way.
     pub fn is_replacing(&self) -> bool {
         self.waiting.is_some() || self.generations.len() > 1 || !self.is_full_size()
-    }
-
-    /// When [`Event::Tick`] is due next; `None`: nothing waits for time to pass.
-    pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
-        let starting = self.generations.iter().flat_map(|generation| match generation.state {
-            State::Starting { opened, not_before, whole_until } => {
-                let settled = self.last_retired().map_or(not_before, |since| since + IDLE_LEAVE);
-                let grace_over = opened + self.patience.grace;
-                [not_before, settled, whole_until, grace_over].map(|time| Some(time.max(not_before)))
-            }
-            _ => [None; 4],
-        });
-        let growing = self.may_grow().then_some(self.grows_at);
-        starting.flatten().chain(growing).filter(|time| *time > now).chain(self.deadline).min()
     }
 
     /// What `event`, at the time `now`, calls for.
@@ -354,67 +278,6 @@ impl Pool {
             }
             !gone
         });
-    }
-
-    fn last_retired(&self) -> Option<Duration> {
-        let retired = self.generations.iter().filter_map(|generation| match generation.state {
-            State::Retiring { since } => Some(since),
-            _ => None,
-        });
-        retired.max()
-    }
-
-    /// Starts lsphp where memory allows it, or where it has been waited for long enough.
-    fn spawn(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let held: u64 = self.generations.iter().map(Generation::holds_mib).sum();
-        let idle_left = self.last_retired().is_none_or(|since| now >= since + IDLE_LEAVE);
-        let (grace, stopping) = (self.patience.grace, self.is_stopping());
-        for generation in &mut self.generations {
-            let State::Starting { opened, not_before, whole_until } = generation.state else { continue };
-            if now < not_before {
-                continue;
-            }
-            let size = generation.size;
-            let fitting = size.fitting(held);
-            // With nothing beside it, what the plan says is what there is, overcommitted or not.
-            let alone = held == 0;
-            let fewer = fitting >= MIN_WORKERS && idle_left && now >= whole_until;
-            let enough = fitting == size.workers || fewer;
-            if !alone && !enough && now < opened + grace {
-                continue;
-            }
-            let workers = if alone { size.workers } else { fitting.max(MIN_WORKERS) };
-            let needed = held + u64::from(size.fixed_mib) + size.workers_mib(workers);
-            generation.ceiling = workers;
-            generation.has_parent = true;
-            generation.state = if stopping { State::Draining } else { State::Serving };
-            if !alone && needed > size.budget_mib {
-                actions.push(Action::Overcommitted { id: generation.id, by_mib: needed - size.budget_mib });
-            }
-            actions.push(Action::Spawn { id: generation.id, workers });
-            if workers == size.workers {
-                actions.push(Action::Settled(generation.id));
-                self.grows_at = Duration::ZERO; // memory allowed it: the next one need not wait
-            }
-            return; // what it holds counts for the next one
-        }
-    }
-
-    fn is_full_size(&self) -> bool {
-        self.generations.iter().all(|generation| generation.ceiling == generation.size.workers)
-    }
-
-    /// One generation that began small, with nothing beside it any more.
-    fn may_grow(&self) -> bool {
-        !self.is_stopping()
-            && matches!(self.generations.as_slice(), [only] if only.state == State::Serving && !self.is_full_size())
-    }
-
-    fn grow(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if self.may_grow() && now >= self.grows_at {
-            self.grows_at = now + GROWTH_PAUSE;
-            self.open(Duration::ZERO, self.patience.grace, now, actions);
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::memory::MIN_WORKERS;
 use super::*;
 
 const FULL: Size = Size { workers: 7, fixed_mib: 80, estimate_mib: 130, budget_mib: 1024 };

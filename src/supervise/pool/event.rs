@@ -1,0 +1,58 @@
+//! What the machine is told, and what it answers.
+
+use super::generation::{Id, Size};
+
+/// What happened. Times are since pid 1 started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A new plan, whose lsphp has been proven, shall take over.
+    Replace(Size),
+    /// The same, where the new lsphp runs already and is warm.
+    TakeOver(Size),
+    /// The container shall end; said again, at once.
+    Stop,
+    /// lsphp itself, the parent of the workers, has ended with this code as a shell has it.
+    Died(Id, u8),
+    /// Its listener could not be opened.
+    NotOpened(Id),
+    /// This many workers are there now.
+    Workers(Id, u32),
+    /// The queue of a draining generation is empty.
+    Drained(Id),
+    /// Time has passed.
+    Tick,
+}
+
+/// What pid 1 is to do, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Open a listener for it and send every new connection there.
+    Open(Id),
+    /// Send every new connection to the parking listener.
+    Park,
+    /// Start lsphp on its listener with this many workers.
+    Spawn { id: Id, workers: u32 },
+    /// Shut its listener down and ask its lsphp to leave.
+    Retire(Id),
+    /// It is gone: forget it.
+    Forget(Id),
+    /// This start needs more than the budget; `by_mib` with all workers busy.
+    Overcommitted { id: Id, by_mib: u64 },
+    /// A replacement is complete: one generation at its full size.
+    Settled(Id),
+    /// End whatever is left and exit with this code.
+    End(Ending),
+}
+
+/// Why pid 1 ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Every request was answered.
+    Stopped,
+    /// The deadline or a second signal came first.
+    Cut,
+    /// lsphp died too often; its last code.
+    Failed(u8),
+    /// There is none for the next lsphp, and no lsphp to go on with.
+    NoListener,
+}
