@@ -203,7 +203,16 @@ impl Specification {
         Patience {
             grace: Duration::from_secs(self.supervision.reload_grace_s.into()),
             stop: Duration::from_secs(self.supervision.stop_timeout_s.into()),
+            request: self.longest_request(),
         }
+    }
+
+    /// As lsphp is told it; at most a day, whoever says so.
+    fn longest_request(&self) -> Duration {
+        const DAY_S: u64 = 24 * 60 * 60;
+        let given = self.environment.iter().find(|(name, _)| name == "LSAPI_MAX_PROCESS_TIME");
+        let seconds = given.and_then(|(_, value)| value.to_str()?.parse().ok());
+        Duration::from_secs(seconds.unwrap_or(DAY_S).min(DAY_S))
     }
 
     /// Time between looks at the memory limit.

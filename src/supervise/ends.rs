@@ -63,6 +63,18 @@ impl Supervisor<'_> {
         more
     }
 
+    /// Ends workers that nobody else does: an lsphp that retires has left them.
+    pub(super) fn cut(&mut self, id: Id) {
+        for worker in self.generations.workers(id) {
+            if let Some(script) = processes::script(worker) {
+                warn!(
+                    "worker {worker} is killed in {script}: its request took longer than LSAPI_MAX_PROCESS_TIME; raise it if such a request is expected"
+                );
+            }
+            processes::signal(worker, Signal::SIGKILL);
+        }
+    }
+
     /// What is cut is named, because the front end may send it again; nothing else is begun, and nothing left to run on.
     pub(super) fn finish(&mut self, ending: Ending) {
         self.generations.freeze();

@@ -146,11 +146,15 @@ impl<'a> Supervisor<'a> {
                 warn_if("retiring a listener", self.generations.retire(id));
                 None
             }
+            Action::Cut(id) => {
+                self.cut(id);
+                None
+            }
             Action::Forget(id) => {
                 self.generations.forget(id);
                 None
             }
-            Action::Overcommitted { id: _, by_mib } => {
+            Action::Overcommitted { by_mib } => {
                 warn!(
                     "starting new workers beside old ones that are still busy: up to {by_mib} MiB more than the budget; raise CAC_RELOAD_GRACE to wait longer"
                 );
@@ -159,7 +163,6 @@ impl<'a> Supervisor<'a> {
                 }
                 None
             }
-            Action::Settled(_) => None,
             Action::End(ending) => {
                 self.ending = Some(ending);
                 None

@@ -1,6 +1,6 @@
 //! What pid 1 does with its generations of lsphp, as a pure machine: an event comes in, actions go out.
 //!
-//! A *generation* is one lsphp with a listener of its own. It goes through four states and never back:
+//! A *generation* is one lsphp with a listener of its own. It goes through four states:
 //!
 //! ```text
 //! starting ──spawn──▶ serving ──another takes over, or stop──▶ draining ──queue empty──▶ retiring ──▶ gone
@@ -41,6 +41,8 @@ pub struct Patience {
     pub grace: Duration,
     /// `CAC_STOP_TIMEOUT`.
     pub stop: Duration,
+    /// `LSAPI_MAX_PROCESS_TIME`.
+    pub request: Duration,
 }
 
 /// Every generation there is, and what is wanted of them.
@@ -171,7 +173,6 @@ impl Pool {
     }
 
     fn died(&mut self, id: Id, code: u8, now: Duration, actions: &mut Vec<Action>) {
-        let stopping = self.is_stopping();
         let Some(generation) = self.find(id) else { return };
         generation.has_parent = false;
         if generation.state != State::Serving {
@@ -180,7 +181,7 @@ impl Pool {
         let nobody_left = generation.workers == 0;
         self.deaths.retain(|death| now.saturating_sub(*death) < DEATH_WINDOW);
         self.deaths.push_back(now);
-        if self.deaths.len() >= FATAL_DEATHS && !stopping {
+        if self.deaths.len() >= FATAL_DEATHS {
             actions.push(Action::End(Ending::Failed(code)));
             return;
         }
@@ -203,10 +204,8 @@ impl Pool {
     /// What served before goes on, as new connections still come to it; with nobody left to serve it is the end.
     fn not_opened(&mut self, id: Id, actions: &mut Vec<Action>) {
         self.generations.retain(|generation| generation.id != id);
-        let stopping = self.is_stopping();
-        let before = self.generations.iter_mut().rev();
-        match before.into_iter().find(|old| old.state == State::Draining && old.has_parent) {
-            Some(_) if stopping => {}
+        let mut before = self.generations.iter_mut().rev();
+        match before.find(|old| old.state == State::Draining && old.has_parent) {
             Some(old) => {
                 old.state = State::Serving;
                 self.size = old.size;
@@ -242,6 +241,7 @@ impl Pool {
     /// What is due whatever happened.
     fn go_on(&mut self, now: Duration, actions: &mut Vec<Action>) {
         self.retire_the_dead(now, actions);
+        self.cut_the_late(now, actions);
         self.forget_the_gone(actions);
         if self.deadline.is_some_and(|deadline| now >= deadline) && !self.generations.is_empty() {
             actions.push(Action::End(Ending::Cut));
@@ -266,6 +266,16 @@ impl Pool {
             if generation.state == State::Draining && generation.is_gone() {
                 generation.state = State::Retiring { since: now };
                 actions.push(Action::Retire(generation.id));
+            }
+        }
+    }
+
+    /// lsphp's parent, which ends what takes too long, has left before its workers.
+    fn cut_the_late(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        for generation in &mut self.generations {
+            if generation.is_late_at().is_some_and(|late| now >= late) {
+                generation.longest_request = None;
+                actions.push(Action::Cut(generation.id));
             }
         }
     }

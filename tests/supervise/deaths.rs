@@ -1,7 +1,7 @@
 //! Ends that nobody asked for: lsphp's own, and a worker's.
 
-use crate::support::{Running, docker, wait_until};
-use crate::{generations, said, supervised};
+use crate::support::{Running, docker, text, wait_until};
+use crate::{generations, reload, said, supervised, wait_for_name};
 
 fn only_generation(site: &Running) -> u32 {
     wait_until(|| match generations(site)[..] {
@@ -69,4 +69,21 @@ fn an_oom_kill_is_called_one() {
     );
     assert_eq!(said(&site, &["not the kernel"]), 0, "{}", site.logs());
     assert_eq!(site.get("order.php").status, 200);
+}
+
+/// lsphp's parent, which sees to LSAPI_MAX_PROCESS_TIME, is gone by then.
+#[test]
+fn a_request_that_hangs_is_ended_after_a_reload_too() {
+    let site = supervised()
+        .env("LSAPI_MAX_PROCESS_TIME", "15")
+        .page("hang.php", "<?php touch('/tmp/hangs'); sleep(600);")
+        .start();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| ask_in_vain(&site, "hang.php"));
+        site.exec(["sh", "-c", "for i in $(seq 600); do [ -e /tmp/hangs ] && exit; sleep 0.1; done; exit 1"]);
+        text(reload(&site));
+        asked.join().unwrap();
+    });
+    assert_said_once(&site, &["is killed in", "hang.php", "raise it if such a request is expected"]);
+    wait_for_name(&site, "serving:7");
 }

@@ -15,7 +15,7 @@ pub enum Event {
     Died(Id, u8),
     /// Its listener could not be opened.
     NotOpened(Id),
-    /// This many workers are there now.
+    /// Its lsphp has ended, and this many workers are left.
     Workers(Id, u32),
     /// The queue of a draining generation is empty.
     Drained(Id),
@@ -34,12 +34,12 @@ pub enum Action {
     Spawn { id: Id, workers: u32 },
     /// Shut its listener down and ask its lsphp to leave.
     Retire(Id),
+    /// End the workers that it still has: their requests take too long.
+    Cut(Id),
     /// It is gone: forget it.
     Forget(Id),
-    /// This start needs more than the budget; `by_mib` with all workers busy.
-    Overcommitted { id: Id, by_mib: u64 },
-    /// A replacement is complete: one generation at its full size.
-    Settled(Id),
+    /// The next start needs more than the budget; `by_mib` with all workers busy.
+    Overcommitted { by_mib: u64 },
     /// End whatever is left and exit with this code.
     End(Ending),
 }

@@ -61,20 +61,29 @@ pub struct Generation {
     pub workers: u32,
     /// Whether lsphp's parent, which can fork more workers, is there.
     pub has_parent: bool,
+    /// How long a request may take, which lsphp's parent sees to while it is there; `None`: nobody needs to any more.
+    pub(super) longest_request: Option<Duration>,
 }
 
 impl Generation {
     pub(super) fn opened(id: Id, size: Size, now: Duration, pause: Duration, whole: Duration) -> Self {
         let state = State::Starting { opened: now, not_before: now + pause, whole_until: now + whole };
-        Self { id, state, size, ceiling: 0, workers: 0, has_parent: false }
+        Self { id, state, size, ceiling: 0, workers: 0, has_parent: false, longest_request: None }
     }
 
-    /// What it may come to need: while its parent can fork on demand, every worker that it may have.
+    /// What it may come to need: every worker that it may have, until its parent has left those that there are to pid 1.
     pub(super) fn holds_mib(&self) -> u64 {
-        let may_grow = self.has_parent && matches!(self.state, State::Serving | State::Draining);
-        let workers = if may_grow { self.ceiling.max(self.workers) } else { self.workers };
+        let workers = if self.has_parent { self.ceiling } else { self.workers };
         let fixed = if self.has_parent || self.workers > 0 { self.size.fixed_mib.into() } else { 0 };
         fixed + self.size.workers_mib(workers)
+    }
+
+    /// When a request that was taken before it retired has had its time.
+    pub(super) fn is_late_at(&self) -> Option<Duration> {
+        match self.state {
+            State::Retiring { since } => self.longest_request.map(|longest| since + longest),
+            _ => None,
+        }
     }
 
     pub(super) fn is_gone(&self) -> bool {

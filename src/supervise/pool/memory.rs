@@ -26,14 +26,15 @@ impl Pool {
             _ => [None; 4],
         });
         let growing = self.may_grow().then_some(self.grows_at);
-        starting.flatten().chain(growing).filter(|time| *time > now).chain(self.deadline).min()
+        let late = self.generations.iter().filter_map(Generation::is_late_at);
+        starting.flatten().chain(growing).chain(late).filter(|time| *time > now).chain(self.deadline).min()
     }
 
     /// Starts lsphp where memory allows it, or where it has been waited for long enough.
     pub(super) fn spawn(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let held: u64 = self.generations.iter().map(Generation::holds_mib).sum();
         let idle_left = self.last_retired().is_none_or(|since| now >= since + IDLE_LEAVE);
-        let (grace, stopping) = (self.patience.grace, self.is_stopping());
+        let (patience, stopping) = (self.patience, self.is_stopping());
         for generation in &mut self.generations {
             let State::Starting { opened, not_before, whole_until } = generation.state else { continue };
             if now < not_before {
@@ -45,20 +46,20 @@ impl Pool {
             let alone = held == 0;
             let fewer = fitting >= MIN_WORKERS && idle_left && now >= whole_until;
             let enough = fitting == size.workers || fewer;
-            if !alone && !enough && now < opened + grace {
+            if !alone && !enough && now < opened + patience.grace {
                 continue;
             }
             let workers = if alone { size.workers } else { fitting.max(MIN_WORKERS) };
             let needed = held + u64::from(size.fixed_mib) + size.workers_mib(workers);
             generation.ceiling = workers;
             generation.has_parent = true;
+            generation.longest_request = Some(patience.request);
             generation.state = if stopping { State::Draining } else { State::Serving };
             if !alone && needed > size.budget_mib {
-                actions.push(Action::Overcommitted { id: generation.id, by_mib: needed - size.budget_mib });
+                actions.push(Action::Overcommitted { by_mib: needed - size.budget_mib });
             }
             actions.push(Action::Spawn { id: generation.id, workers });
             if workers == size.workers {
-                actions.push(Action::Settled(generation.id));
                 self.grows_at = Duration::ZERO; // memory allowed it: the next one need not wait
             }
             return; // what it holds counts for the next one
