@@ -217,6 +217,14 @@ fn decide_workers(
             format!("{} allows {max} processes, so {children} workers instead of {wanted}", pids.source);
         warnings.push(Fault::new(SIZING, Object::Nothing, cause, "raise it for more workers"));
     }
+    let max_busy_worker = max_busy_worker(options, &workers, listener.opened_by);
+    if options.supervise && max_busy_worker != 1 {
+        let cause = format!(
+            "{max_busy_worker}: workers keep connections, and whatever comes over one delays a stop and a reload"
+        );
+        let hint = "leave it unset where CAC_SUPERVISE is 1";
+        warnings.push(Fault::new("reading", Object::variable("LSAPI_MAX_BUSY_WORKER"), cause, hint));
+    }
     let (source, lost) = match settings.given.get(&variable::CHILDREN) {
         Some(given) => (given.source.to_string(), given.lost.clone()),
         None => (workers.reason.to_string(), Vec::new()),
@@ -226,7 +234,7 @@ fn decide_workers(
         source,
         lost,
         extra: workers.extra,
-        max_busy_worker: max_busy_worker(options, &workers, listener.opened_by),
+        max_busy_worker,
         estimate_mib: options.worker_estimate_mib,
         needed_mib: workers.needed_mib,
         overcommitted_mib,

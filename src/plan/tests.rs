@@ -204,6 +204,15 @@ fn a_connection_is_given_up_when_every_worker_holds_one() {
 }
 
 #[test]
+fn connections_that_are_kept_in_spite_of_supervision_are_a_warning() {
+    for (given, warned) in [("", false), ("1", false), ("7", true), ("-1", true), ("0", true)] {
+        let plan = plan(&[("CAC_SUPERVISE", "1"), ("LSAPI_MAX_BUSY_WORKER", given)], &limit(1024), None);
+        let said = plan.warnings.iter().any(|warning| warning.variable() == Some("LSAPI_MAX_BUSY_WORKER"));
+        assert_eq!(said, warned, "{given}: {:?}", plan.warnings);
+    }
+}
+
+#[test]
 fn pids_max_caps_an_override_with_its_source() {
     let pids = Some(PidsLimit { max: 12, source: "cgroup v2 pids.max of /site".into() });
     let limits = Limits { pids, ..limit(4096) };
