@@ -1,5 +1,5 @@
 //! Gives `--version` its commit: what `CAC_LSPHP_COMMIT` says (the image is built without `.git`),
-//! else what git says of this checkout, else nothing.
+//! else what git says of this checkout, else nothing; and packs the relocations of the binaries, a thirtieth of their size.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,6 +12,20 @@ fn main() {
         None => env!("CARGO_PKG_VERSION").to_owned(),
     };
     println!("cargo:rustc-env=CAC_LSPHP_VERSION={version}");
+    if unpacks_relocations() {
+        println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// Whether a static program of this machine's glibc does that as it starts: from 2.36 on, see its NEWS.
+fn unpacks_relocations() -> bool {
+    if std::env::var("CARGO_CFG_TARGET_ENV").as_deref() != Ok("gnu") {
+        return false;
+    }
+    let version = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok();
+    let version = version.and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+    let minor = version.trim().strip_prefix("glibc 2.").and_then(|minor| minor.parse::<u32>().ok());
+    minor.is_some_and(|minor| minor >= 36)
 }
 
 fn checked_out() -> Option<String> {
