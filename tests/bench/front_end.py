@@ -166,6 +166,7 @@ def compose(example, configuration, homes):
     alice, front_end = example['services']['alice'], example['services']['front-end']
     alice['image'] = os.environ['CAC_TEST_IMAGE']
     alice['volumes'][0] = f'{homes}/alice:/home/alice'
+    alice['networks'] = ['sites']  # only one of the copies could have its address
     front_end['image'] = os.environ['CAC_TEST_FRONT_END']
     front_end['depends_on'] = list(CANDIDATES)
     del front_end['ports']

@@ -65,7 +65,9 @@ impl Project {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let [high, low] = self.port.to_be_bytes(); // a network of this run's own
         command.env("SUBNET", format!("10.{high}.{low}.0/24"));
-        command.env("FRONT_END_ADDRESS", format!("10.{high}.{low}.254"));
+        for (name, host) in [("FRONT_END", 254), ("ALICE", 253), ("BOB", 252)] {
+            command.env(format!("{name}_ADDRESS"), format!("10.{high}.{low}.{host}"));
+        }
         command.args(arguments).env("HOMES", self.homes.path()).env("HTTP_PORT", self.port.to_string());
         run(command.env("SIDECAR", made("CAC_TEST_IMAGE")).env("FRONT_END", made("CAC_TEST_FRONT_END")))
     }
