@@ -68,8 +68,12 @@ pub const USER: Variable<Text> = text(
     "a letter or _, followed by at most 31 letters, digits and the characters _ . -",
     "site user; home is /home/<user>",
 );
-pub const UID: Variable<Text> =
-    text(&["uid"], "required", "a number from 1 to 4294967294, never root's 0", "site user's id");
+pub const UID: Variable<Text> = text(
+    &["uid"],
+    "required",
+    "a number from 1 to 4294967294, never root's 0",
+    "site user's id; a non-root start without it takes its own",
+);
 pub const GID: Variable<Text> = text(
     &["gid"],
     "uid",
@@ -118,7 +122,7 @@ pub const MAX_BUSY_WORKER: Variable<Range<i32>> = number(
     &["LSAPI_MAX_BUSY_WORKER"],
     None,
     (-1, MAX_CHILDREN.cast_signed()),
-    "each closes its connection after the answer while so many hold one: all when unset, half and one with 0, -1 never",
+    "a worker closes its connection after the answer while at least so many hold one; unset: the number of workers, or 1 where lsphp does not open the listener itself; 0: half of the workers and one more; -1: never",
 );
 pub const AVOID_FORK: Variable<Text> = text(
     &["LSAPI_AVOID_FORK"],
@@ -156,7 +160,7 @@ pub const BACKLOG: Variable<Range> = number(
     &["CAC_BACKLOG"],
     Some(511),
     (1, 65_535),
-    "connections that may wait; where it is set cac-lsphp opens the listener, lsphp's own has 10",
+    "connections that may wait at the listener that cac-lsphp opens, which it does when this is set; 10 where lsphp opens its own",
 );
 pub const ALLOWED_CLIENTS: Variable<Text> = text(
     &["CAC_ALLOWED_CLIENTS"],

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cac_lsphp::exit::Exit;
-use cac_lsphp::settings::variable;
+use cac_lsphp::settings::{directive, variable};
 use serde_json::Value;
 
 use crate::support::text;
@@ -49,6 +49,20 @@ fn variables() {
     };
     let rows: Vec<_> = variable::rows().map(row).collect();
     assert_table("docs/variables.md", "| name | default | accepts | meaning |", &rows);
+}
+
+/// Those of `CAC_INI_*`: each row is refused, and each that the code names has a row.
+#[test]
+fn refused_directives() {
+    let rows = table("docs/variables.md", "| directive | instead |");
+    let documented: BTreeSet<_> = rows.iter().map(|row| row.split('`').nth(1).unwrap()).collect();
+    for directive in &documented {
+        let name = format!("CAC_INI_{directive}");
+        assert!(directive::accept(&name, "strncmp,/home").is_err(), "edit docs/variables.md: {name}");
+    }
+    let code = document("src/settings/directive.rs");
+    let arms = code.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" => "));
+    assert_eq!(documented, arms.map(|(name, _)| name).collect(), "edit docs/variables.md: refused CAC_INI_*");
 }
 
 /// The few that the README shows have the defaults that they have.
