@@ -29,7 +29,10 @@ impl Exit {
         ),
         (Self::Usage, "the command line is wrong"),
         (Self::Internal, "an internal error: please report it"),
-        (Self::System, "an effect on the system failed"),
+        (
+            Self::System,
+            "the system refused something; request: no complete answer; reload: the new lsphp did not take over",
+        ),
         (Self::Privileges, "privileges could not be dropped"),
         (Self::Refused, "the environment or the plan is refused"),
         (Self::NotExecutable, "lsphp or the command is not executable"),
