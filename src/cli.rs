@@ -39,9 +39,9 @@ enum Command {
     Healthcheck(HealthcheckArgs),
     /// Tell what every worker does and needs, without disturbing it
     Status(status::StatusArgs),
-    /// Find what is wrong with the site, each with what mends it
+    /// Find what is wrong with the site, and say what mends it
     Doctor(doctor::DoctorArgs),
-    /// Tell what the shared opcode cache has and whether it is large enough, or have it forget all
+    /// Tell what the shared opcode cache has and whether it is large enough, or have every script compiled anew
     Opcache(opcache::OpcacheArgs),
     /// Send one LSAPI request and show the answer as curl would
     Request(request::RequestArgs),

@@ -5,8 +5,8 @@ use crate::settings::variable::{self, Row};
 
 const EXAMPLES: &str = "\
 Examples:
-  docker run -d --memory 1g -e user=alice -e uid=61045 -e domain=example.com \\
-      -v /srv/alice:/home/alice cac-lsphp:php83
+  docker run -d --name SITE --memory 1g --tmpfs /run -e user=alice -e uid=61045 \\
+      -e domain=example.com -v /srv/alice:/home/alice cac-lsphp:php83
   docker exec SITE cac-lsphp plan                     what was decided, and why
   docker exec SITE cac-lsphp plan --memory 2G         what would 2 GB give?
   docker exec SITE cac-lsphp healthcheck --deep       can it serve? if not, why

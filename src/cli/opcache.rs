@@ -15,7 +15,7 @@ use crate::status::{self, StatusPlan};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-PHP is asked, over lsphp's own port, which takes a worker; status is what answers when none is free.
+PHP is asked, over lsphp's own port, which takes a worker. `cac-lsphp status` answers also when none is free.
 
 Exit code 0: told, or reset. 1: lsphp did not answer in time or cannot be asked, or opcache is off.")]
 pub struct OpcacheArgs {

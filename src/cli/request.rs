@@ -33,8 +33,8 @@ const CHUNK: usize = 64 << 10;
 Status line, headers and body go to stdout, what the site writes to stderr to stderr.
 Exit code 0: a complete answer, whatever its status. 64: usage. 71: anything else, with one line why.
 
-A target /mnt/users/USER/DOMAIN/public_html/… or /home/USER/public_html/… has the document root
-that ends in public_html, any other path its own directory.
+The document root of a target /mnt/users/USER/DOMAIN/public_html/… or /home/USER/public_html/… ends
+with public_html; of any other path it is the script's own directory.
 
 LSAPI has no authentication: keep lsphp's port away from strangers.")]
 pub struct RequestArgs {
