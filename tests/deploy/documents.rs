@@ -138,6 +138,16 @@ fn the_paths_that_they_name_exist() {
     }
 }
 
+/// Each kind of tests says what it proves.
+#[test]
+fn tests_have_their_rows() {
+    let rows = table("CONTRIBUTING.md", "| tests | prove |").join("\n");
+    for entry in std::fs::read_dir(repository("tests")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(rows.contains(&format!("`tests/{name}`")), "edit CONTRIBUTING.md: tests/{name} has no row");
+    }
+}
+
 /// A link to another page of ours leads somewhere.
 #[test]
 fn links() {
