@@ -49,6 +49,7 @@ fn two_sites_are_served_through_one_front_end_and_cannot_reach_each_other() {
     assert_eq!(project.json("www.example.com", "/", &[])["uid"], 61045, "a second name of alice's");
     only_the_front_end_reaches_a_site(&project);
     a_stop_answers_what_is_in_flight(&project);
+    each_answers_for_itself_in_whatever_order_they_start(&project);
 }
 
 /// Longer than a front end needs for a page, and what a stop without supervision would have cut.
@@ -77,6 +78,25 @@ fn a_stop_answers_what_is_in_flight(project: &Project) {
     });
     assert_eq!(fs::read_to_string(&begun).unwrap(), ".", "it was executed twice");
     assert_eq!(inspect("{{.State.ExitCode}}"), "0", "{}", lines(&docker(["logs", &container])));
+}
+
+/// The front end goes on to the address that it has looked up, whichever site has that by then.
+fn each_answers_for_itself_in_whatever_order_they_start(project: &Project) {
+    for order in [["alice", "bob"], ["bob", "alice"]] {
+        text(project.compose(&["stop", "alice", "bob"]));
+        for site in order {
+            text(project.compose(&["start", site]));
+        }
+        project.wait_until_healthy();
+        for (user, uid, domain) in SITES {
+            let page = wait_until(|| match project.curl(domain, "/", &[]) {
+                (200, page) => Ok(page),
+                other => Err(format!("{user}, started in the order {order:?}: {other:?}")),
+            });
+            let page: Value = serde_json::from_str(&page).unwrap();
+            assert_eq!(page["uid"], uid, "{user}'s visitor, started in the order {order:?}");
+        }
+    }
 }
 
 fn is_served(project: &Project, user: &str, uid: u32, domain: &str) {
