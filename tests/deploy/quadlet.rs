@@ -162,7 +162,7 @@ fn a_request_starts_the_site_and_none_is_lost_when_it_ends() {
 }
 
 #[test]
-#[ignore = "100 rounds take minutes; run by hand: cargo test --test deploy quadlet -- --ignored"]
+#[ignore = "100 rounds take minutes; run by hand: scripts/test --test deploy quadlet -- --ignored"]
 fn none_of_100_is_lost() {
     sites(4, 25);
 }

@@ -26,7 +26,7 @@ fn some_calls_of_a_reload_fail() {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test --test faults -- --ignored"]
+#[ignore = "takes minutes: scripts/test --test faults -- --ignored"]
 fn each_call_of_a_reload_fails() {
     reload_fails(1, |turn| vec![FAULTS[turn % (FAULTS.len() - 1)], KILL]);
 }
@@ -173,7 +173,7 @@ fn some_calls_of_a_supervisor_fail_in_a_reload() {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test --test faults -- --ignored"]
+#[ignore = "takes minutes: scripts/test --test faults -- --ignored"]
 fn each_call_of_a_supervisor_fails_in_a_reload() {
     supervisor_fails(reload, 1, &[REFUSED, KILL]);
 }
@@ -184,7 +184,7 @@ fn some_calls_of_a_supervisor_fail_in_a_stop() {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test --test faults -- --ignored"]
+#[ignore = "takes minutes: scripts/test --test faults -- --ignored"]
 fn each_call_of_a_supervisor_fails_in_a_stop() {
     supervisor_fails(stop, 1, &[REFUSED, KILL]);
 }

@@ -69,7 +69,7 @@ fn nobody_is_refused_who_comes_while_a_site_starts() {
 
 /// The same for longer: a minute or more.
 #[test]
-#[ignore = "100 starts take minutes; run by hand: cargo test --test listener -- --ignored"]
+#[ignore = "100 starts take minutes; run by hand: scripts/test --test listener -- --ignored"]
 fn nobody_is_refused_in_100_starts() {
     both(50);
 }

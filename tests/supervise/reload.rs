@@ -47,7 +47,7 @@ fn a_reload_that_the_hosts_exporter_watches_loses_no_request() {
 }
 
 #[test]
-#[ignore = "takes minutes, and proves what five reloads do: cargo test --test supervise -- --ignored"]
+#[ignore = "takes minutes, and proves what five reloads do: scripts/test --test supervise -- --ignored"]
 fn fifty_reloads_lose_no_request() {
     reloads_lose_no_request(supervised(), 50);
 }

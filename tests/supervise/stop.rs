@@ -27,7 +27,7 @@ fn a_stop_answers_whoever_waits() {
 }
 
 #[test]
-#[ignore = "takes minutes, and proves what two stops do: cargo test --test supervise -- --ignored"]
+#[ignore = "takes minutes, and proves what two stops do: scripts/test --test supervise -- --ignored"]
 fn twenty_stops_answer_whoever_waits() {
     stops_answer_whoever_waits(20);
 }
