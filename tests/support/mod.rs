@@ -296,25 +296,26 @@ impl Running {
     /// cac-lsphp with `arguments` in the site's namespaces as user `uid`, under strace; the trace from where it
     /// starts, of it alone.
     pub fn strace(&self, uid: u32, options: &[&str], arguments: &str) -> (String, Output) {
-        let trace = tempfile::NamedTempFile::new().unwrap();
+        let traces = tempfile::tempdir().unwrap();
         let (pid, uid) = (self.inspect("{{.State.Pid}}"), uid.to_string());
         let output = Command::new("strace")
-            .args(["-f", "-s", "256", "-o"])
-            .arg(trace.path())
+            // A file for each process: nsenter waits beside it, and in one file for both a call of one can be cut
+            // in two by a line of the other's.
+            .args(["-ff", "-s", "256", "-o"])
+            .arg(traces.path().join("trace"))
             .args(options)
             .args(["nsenter", "-t", &pid, "-S", &uid, "-G", &uid, "-m", "-u", "-i", "-n", "-p"])
             .arg("/usr/local/bin/cac-lsphp")
             .args(arguments.split_whitespace())
             .output()
             .unwrap_or_else(|error| panic!("running strace: {error}; run scripts/test"));
-        let all = fs::read_to_string(trace.path()).unwrap();
-        let start =
-            all.find("execve(\"/usr/local/bin/cac-lsphp\"").unwrap_or_else(|| panic!("no start: {all}"));
-        // nsenter waits beside it: lines of the program's begin with its pid.
-        let (_, pid) = all[..start].rsplit_once('\n').unwrap_or(("", &all[..start]));
-        let own = |line: &&str| line.starts_with(pid);
-        let lines: Vec<&str> = all[start - pid.len()..].lines().filter(own).collect();
-        (lines.join("\n"), output)
+        let files = fs::read_dir(traces.path()).unwrap();
+        let mut all = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+        let own = all.find_map(|trace| {
+            let start = trace.find("execve(\"/usr/local/bin/cac-lsphp\"")?;
+            Some(trace[start..].to_owned())
+        });
+        (own.unwrap_or_else(|| panic!("no start: {output:?}")), output)
     }
 
     /// Everything that the container wrote.
