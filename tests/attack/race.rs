@@ -9,6 +9,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use crate::boot::boot;
 use crate::plant::{self, CANARY};
+use crate::support::Ends;
 use crate::witness::{look, lost};
 
 /// Boots by default, one quarter for each component. The 10,000 of the promise take a few minutes.
@@ -70,21 +71,18 @@ fn race(component: &str, target: &str, boots: usize) {
     let (mut gave, mut refused) = (0, 0);
     std::thread::scope(|scope| {
         scope.spawn(|| swap(component, &over, &swaps));
+        let _ended = Ends(&over);
         for _ in 0..boots {
             given.iter().for_each(|file| std::os::unix::fs::fchown(file, Some(0), Some(0)).unwrap());
             let boot = boot();
             let errors = boot.lines("ERROR").len();
             let ended_well = (boot.started && errors == 0) || (!boot.started && errors == 1);
             let untouched = lost(&before, &watched(), |_| false);
-            if !ended_well || !untouched.is_empty() {
-                over.store(true, Ordering::Relaxed);
-                panic!("{component}: {boot:?}\ntouched: {untouched:?}");
-            }
+            assert!(ended_well && untouched.is_empty(), "{component}: {boot:?}\ntouched: {untouched:?}");
             let raced = GIVEN.iter().position(|path| *path == component).unwrap();
             gave += usize::from(given[raced].metadata().unwrap().uid() != 0);
             refused += usize::from(boot.stderr.contains("is a link or not a directory"));
         }
-        over.store(true, Ordering::Relaxed);
     });
     let swaps = swaps.into_inner();
     println!("{component}: {boots} boots, {swaps} swaps, given in {gave}, met a link in {refused}");

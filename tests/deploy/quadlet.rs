@@ -105,12 +105,17 @@ impl Holder {
     }
 }
 
-/// Lets the holder end, also where a request failed.
-struct Over<'a>(&'a AtomicBool);
+/// Lets the holder end, also where a request failed or the site goes on.
+struct Over<'a> {
+    over: &'a AtomicBool,
+    podman: &'a Podman,
+    name: &'a str,
+}
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.over.store(true, Ordering::Relaxed);
+        self.podman.run(&["rm", "-f", self.name]);
     }
 }
 
@@ -123,9 +128,10 @@ fn rounds(podman: &Podman, number: usize, rounds: usize) {
     let socket = folder.path().join("alice.sock");
     let listener = UnixListener::bind(&socket).unwrap().into();
     let holder = Holder { listener, socket, ended: AtomicUsize::new(0), over: AtomicBool::new(false) };
+    let name = &format!("alice-{number}");
     thread::scope(|scope| {
-        scope.spawn(|| holder.hold(podman, &format!("alice-{number}"), &home));
-        let _over = Over(&holder.over);
+        let holding = scope.spawn(|| holder.hold(podman, name, &home));
+        let _over = Over { over: &holder.over, podman, name };
         for round in 0..rounds {
             let before = holder.ended.load(Ordering::Relaxed);
             holder.is_answered(round);
@@ -141,6 +147,10 @@ fn rounds(podman: &Podman, number: usize, rounds: usize) {
             }
         }
         holder.is_answered(rounds);
+        holder.over.store(true, Ordering::Relaxed);
+        wait_until(|| {
+            if holding.is_finished() { Ok(()) } else { Err("the last site has not ended".to_owned()) }
+        });
     });
     assert!(holder.ended.load(Ordering::Relaxed) > rounds / 2, "starts");
 }

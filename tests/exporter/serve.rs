@@ -67,7 +67,8 @@ impl Serving {
     /// Ends it as systemd does.
     fn stop(mut self) {
         text(output(Command::new("kill").arg(self.process.id().to_string())));
-        let status = self.process.wait().unwrap();
+        let ended = || self.process.try_wait().unwrap().ok_or_else(|| "it goes on".to_owned());
+        let status = wait_until(ended);
         assert!(status.success(), "{status}");
     }
 }

@@ -182,7 +182,8 @@ fn of_two_reloads_at_once_the_second_changes_nothing() {
 fn a_reload_that_is_ended_leaves_no_half_of_a_plan() {
     let ini = "<?php echo ini_get('precision'), getenv('COLOUR');";
     let site = supervised().page("ini.php", ini).page("slow.php", "<?php sleep(2);").start();
-    let published = "until grep -q precision /run/cac-lsphp/php.d/90-cac-lsphp.ini; do sleep 0.02; done";
+    let written = "/run/cac-lsphp/php.d/90-cac-lsphp.ini";
+    let published = format!("until grep -q precision {written}; do kill -0 $! || exit; sleep 0.02; done");
     let ended = format!("cac-lsphp reload & {published}; kill -TERM $!; wait $!; echo $?");
     let with = ["-e", "CAC_WARM_UP=/slow.php", "-e", "CAC_INI_precision=9", "-e", "COLOUR=red"];
     let command = ["sh", "-c", &ended];

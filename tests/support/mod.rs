@@ -12,7 +12,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -92,6 +92,15 @@ fn within<T>(patience: Duration, mut ask: impl FnMut() -> Result<T, String>) -> 
             }
             Err(_) => sleep(Duration::from_millis(20)),
         }
+    }
+}
+
+/// Says that it is over when it goes, also where something fails: whoever goes on until then would not end otherwise.
+pub struct Ends<'a>(pub &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::wait_until;
+use super::{Ends, wait_until};
 
 /// Of alice's.
 pub const PAGE: &str = "<?php
@@ -153,13 +153,4 @@ pub fn while_placed<T>(
         visiting.into_iter().for_each(|client| all.add(client.join().unwrap()));
         (result, all)
     })
-}
-
-/// Says that it is over when it goes, also where something fails: nobody would end otherwise.
-struct Ends<'a>(&'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
