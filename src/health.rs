@@ -22,7 +22,6 @@ use crate::lsapi::Deadline;
 use crate::paths::RUN_RECORD;
 use crate::running::listener::{self, Holder};
 use crate::running::place::Place;
-use crate::running::process::comm_of as process_name;
 use crate::running::socket::Queue;
 use crate::running::{ListenerRecord, RunRecord, descriptor, events, lineage};
 use crate::supervise::name::{self, Doing};
@@ -56,9 +55,8 @@ fn look(root: &Path, probes: Probes, deadline: Deadline, found: &mut Findings) -
     let supervisor = name::parse(&comm);
     found.doing = supervisor.map(|(doing, _)| doing);
     let limit = supervisor.map_or(run.plan.front_end.max_conns, |(_, limit)| limit);
-    let lsphp = if supervisor.is_some() { process_name(&run.lsphp) } else { &comm };
     found.pid = Some(run.pid);
-    if let Ok(Some(lineage)) = lineage::find(proc, run.pid, lsphp, supervisor.is_some(), most(limit)) {
+    if let Ok(Some(lineage)) = lineage::find(proc, run.pid, &run.lsphp, supervisor.is_some(), most(limit)) {
         let serving = *lineage.parents.last().ok_or(Reason::Restarting { pid: run.pid })?;
         found.pid = Some(serving);
         found.workers = Some(Workers { running: lineage.workers.len(), limit });

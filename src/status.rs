@@ -24,7 +24,6 @@ use crate::root::Root;
 pub(crate) use crate::running::StatusPlan;
 use crate::running::connections::Connections;
 use crate::running::place::Place;
-use crate::running::process::comm_of;
 use crate::running::socket::Queue;
 use crate::running::worker::{self, Activity, Clock, Worker};
 use crate::running::{RunRecord, cgroup_memory, events, lineage};
@@ -183,9 +182,8 @@ fn sample(place: &Place, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Resu
     let comm = health::process::judge(place, run, plan.supervision.is_some())?;
     let supervisor = name::parse(&comm);
     let limit = supervisor.map_or(plan.workers.total(), |(_, limit)| limit);
-    let lsphp = if supervisor.is_some() { comm_of(&run.lsphp) } else { &comm };
     let lineage =
-        lineage::find(proc, place.pid, lsphp, supervisor.is_some(), health::most(limit)).ok().flatten();
+        lineage::find(proc, place.pid, &run.lsphp, supervisor.is_some(), health::most(limit)).ok().flatten();
     let parents = lineage.as_ref().map_or(&[][..], |found| &found.parents);
     let queue = match health::queue(place, &run.listener, parents) {
         Err(Reason::Unreadable { .. }) => None,

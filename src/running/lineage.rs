@@ -15,7 +15,7 @@ pub struct Lineage {
     pub workers: Vec<u32>,
 }
 
-/// Looks below the recorded process `pid`, which is lsphp or what supervises it; `comm` is lsphp's name.
+/// Looks below the recorded process `pid`, which is lsphp or what supervises it; `executed` is lsphp's file.
 /// `None`: somewhere there are more than `most` children, and the site can make any number of them.
 ///
 /// # Errors
@@ -23,11 +23,11 @@ pub struct Lineage {
 pub fn find(
     proc: &Path,
     pid: u32,
-    comm: &[u8],
+    executed: &Path,
     is_supervised: bool,
     most: usize,
 ) -> io::Result<Option<Lineage>> {
-    let Some(children) = workers::find(proc, pid, comm, most)? else { return Ok(None) };
+    let Some(children) = workers::find(proc, pid, executed, most)? else { return Ok(None) };
     if !is_supervised {
         return Ok(Some(Lineage { parents: vec![pid], workers: children }));
     }
@@ -35,7 +35,7 @@ pub fn find(
     let children = oldest_first(proc, children);
     let newest = children.last().copied();
     for child in children {
-        let Some(below) = workers::find(proc, child, comm, most)? else { return Ok(None) };
+        let Some(below) = workers::find(proc, child, executed, most)? else { return Ok(None) };
         // One without workers that is not the newest is a worker that has outlived its parent.
         if below.is_empty() && Some(child) != newest {
             lineage.workers.push(child);
@@ -64,6 +64,8 @@ mod tests {
 
     use super::*;
 
+    const LSPHP: &str = "/opt/lsphp";
+
     /// Pid, name and children of each, in the order in which they were started.
     fn proc(processes: &[(u32, &str, &str)]) -> tempfile::TempDir {
         let proc = tempfile::tempdir().unwrap();
@@ -82,7 +84,7 @@ mod tests {
     #[test]
     fn both_forms_are_told_apart() {
         let alone = proc(&[(1, "lsphp", "8 9 10 "), (8, "lsphp", ""), (9, "sh", ""), (10, "lsphp", "")]);
-        let found = find(alone.path(), 1, b"lsphp", false, 9).unwrap().unwrap();
+        let found = find(alone.path(), 1, Path::new(LSPHP), false, 9).unwrap().unwrap();
         assert_eq!(found, Lineage { parents: vec![1], workers: vec![8, 10] });
 
         // 6 has outlived its parent, 7 is the last generation, 20 the next one.
@@ -95,19 +97,22 @@ mod tests {
             (21, "lsphp", ""),
             (22, "lsphp", ""),
         ]);
-        let found = find(supervised.path(), 1, b"lsphp", true, 9).unwrap().unwrap();
+        let found = find(supervised.path(), 1, Path::new(LSPHP), true, 9).unwrap().unwrap();
         assert_eq!(found, Lineage { parents: vec![7, 20], workers: vec![6, 8, 21, 22] });
-        assert_eq!(find(supervised.path(), 1, b"lsphp", true, 2).unwrap(), None);
+        assert_eq!(find(supervised.path(), 1, Path::new(LSPHP), true, 2).unwrap(), None);
 
         // As the kernel lists them after a reload: 8 was a worker of 7, which has ended, and 20 has none yet.
         let reloaded = proc(&[(1, "serving:7", "20 8 "), (8, "lsphp", ""), (20, "lsphp", "")]);
-        let found = find(reloaded.path(), 1, b"lsphp", true, 9).unwrap().unwrap();
+        let found = find(reloaded.path(), 1, Path::new(LSPHP), true, 9).unwrap().unwrap();
         assert_eq!(found, Lineage { parents: vec![20], workers: vec![8] });
 
         let idle = proc(&[(1, "serving:7", "5 "), (5, "lsphp", "")]);
-        let found = find(idle.path(), 1, b"lsphp", true, 9).unwrap().unwrap();
+        let found = find(idle.path(), 1, Path::new(LSPHP), true, 9).unwrap().unwrap();
         assert_eq!(found, Lineage { parents: vec![5], workers: vec![] });
         let restarting = proc(&[(1, "serving:7", "")]);
-        assert_eq!(find(restarting.path(), 1, b"lsphp", true, 9).unwrap().unwrap(), Lineage::default());
+        assert_eq!(
+            find(restarting.path(), 1, Path::new(LSPHP), true, 9).unwrap().unwrap(),
+            Lineage::default()
+        );
     }
 }

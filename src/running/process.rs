@@ -51,7 +51,7 @@ pub fn is_lsphp(comm: &[u8], executed: &Path) -> bool {
 }
 
 /// The name that the kernel gives to a process that executes this file.
-pub fn comm_of(executed: &Path) -> &[u8] {
+fn comm_of(executed: &Path) -> &[u8] {
     let name = executed.file_name().map_or(LSPHP_COMM, OsStr::as_bytes);
     name.get(..LONGEST_COMM).unwrap_or(name)
 }

@@ -3,20 +3,21 @@
 use std::io;
 use std::path::Path;
 
+use super::process::is_lsphp;
 use super::process_stat::ProcessStat;
 use crate::kernel_file;
 
 /// The most bytes that a pid and the blank behind it take (PID_MAX_LIMIT is 4194304).
 const PID_LENGTH: u64 = 8;
 
-/// The pids of lsphp's children that bear its name `comm`: as PID 1 it is also the parent of every orphan
-/// of the site's, who may have made any number of them. `None`: it has more than `most` children, and
+/// The pids of lsphp's children that are lsphp too, `executed` as that: as PID 1 it is also the parent of every
+/// orphan of the site's, who may have made any number of them. `None`: it has more than `most` children, and
 /// looking through them would take as long as the site likes.
-pub fn find(proc: &Path, pid: u32, comm: &[u8], most: usize) -> io::Result<Option<Vec<u32>>> {
+pub fn find(proc: &Path, pid: u32, executed: &Path, most: usize) -> io::Result<Option<Vec<u32>>> {
     match children(proc, pid, most) {
-        Ok(children) => Ok(those(children, most, |child| is_named(proc, child, comm))),
+        Ok(children) => Ok(those(children, most, |child| is_named(proc, child, executed))),
         // A kernel without CONFIG_PROC_CHILDREN: everybody is asked whose child it is.
-        Err(_) => Ok(those(processes(proc, most)?, most, |process| is_child(proc, process, pid, comm))),
+        Err(_) => Ok(those(processes(proc, most)?, most, |process| is_child(proc, process, pid, executed))),
     }
 }
 
@@ -43,14 +44,14 @@ fn processes(proc: &Path, most: usize) -> io::Result<Vec<u32>> {
     Ok(names.filter_map(|name| name.parse().ok()).take(most.saturating_add(1)).collect())
 }
 
-fn is_named(proc: &Path, pid: u32, comm: &[u8]) -> bool {
+fn is_named(proc: &Path, pid: u32, executed: &Path) -> bool {
     let name = kernel_file::read(&proc.join(pid.to_string()).join("comm"));
-    name.is_ok_and(|name| name.strip_suffix(b"\n") == Some(comm))
+    name.is_ok_and(|name| is_lsphp(name.strip_suffix(b"\n").unwrap_or(&name), executed))
 }
 
-fn is_child(proc: &Path, pid: u32, parent: u32, comm: &[u8]) -> bool {
+fn is_child(proc: &Path, pid: u32, parent: u32, executed: &Path) -> bool {
     let stat = ProcessStat::read(&proc.join(pid.to_string()));
-    stat.is_ok_and(|stat| stat.parent == parent && stat.comm == comm)
+    stat.is_ok_and(|stat| stat.parent == parent && is_lsphp(&stat.comm, executed))
 }
 
 #[cfg(test)]
@@ -62,9 +63,13 @@ mod tests {
     #[test]
     fn both_ways_find_workers_and_nothing_else() {
         let proc = tempfile::tempdir().unwrap();
-        for (pid, parent, comm) in
-            [(1, 0, "lsphp"), (8, 1, "lsphp"), (9, 1, "sendmail"), (10, 1, "lsphp"), (11, 8, "lsphp")]
-        {
+        for (pid, parent, comm) in [
+            (1, 0, "lsphp"),
+            (8, 1, "lsphp"),
+            (9, 1, "sendmail"),
+            (10, 1, "php-with-jemall"), // a script that has not become lsphp yet
+            (11, 8, "lsphp"),
+        ] {
             let directory = proc.path().join(pid.to_string());
             fs::create_dir(&directory).unwrap();
             fs::write(directory.join("comm"), format!("{comm}\n")).unwrap();
@@ -74,7 +79,7 @@ mod tests {
         }
         fs::create_dir(proc.path().join("net")).unwrap();
         let found = |most| {
-            let mut pids = find(proc.path(), 1, b"lsphp", most).unwrap()?;
+            let mut pids = find(proc.path(), 1, Path::new("/opt/php-with-jemalloc"), most).unwrap()?;
             pids.sort_unstable();
             Some(pids)
         };
@@ -84,7 +89,7 @@ mod tests {
         assert_eq!((found(4), found(3)), (Some(vec![8, 10]), None), "among the children");
         fs::write(proc.path().join("1/task/1/children"), "").unwrap();
         assert_eq!(found(0), Some(vec![]));
-        assert!(find(Path::new("/nonexistent"), 1, b"lsphp", 9).is_err());
+        assert!(find(Path::new("/nonexistent"), 1, Path::new("lsphp"), 9).is_err());
     }
 
     #[test]

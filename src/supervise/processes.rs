@@ -5,15 +5,15 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::running::{process, title, workers};
+use crate::running::{title, workers};
 
 /// As many as there can be (PID_MAX_LIMIT): a site that makes thousands must not hide workers among them.
 const MOST: usize = 4 << 20;
 
-/// Children of `parent` that are lsphp.
-pub fn children(parent: Pid, lsphp: &Path) -> Vec<Pid> {
+/// Children of `parent` that are lsphp, `executed` as that.
+pub fn children(parent: Pid, executed: &Path) -> Vec<Pid> {
     let pid = parent.as_raw().cast_unsigned();
-    let found = workers::find(Path::new("/proc"), pid, process::comm_of(lsphp), MOST);
+    let found = workers::find(Path::new("/proc"), pid, executed, MOST);
     let pids = found.ok().flatten().unwrap_or_default();
     pids.into_iter().map(|pid| Pid::from_raw(pid.cast_signed())).collect()
 }

@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::load::{self, CLIENTS, MIXED, while_asked};
 use crate::support::orders::{self, Order};
-use crate::support::{PATIENCE, Running, docker, text, wait_until};
+use crate::support::{PATIENCE, Running, docker, lines, lsphp, text, wait_until};
 use crate::{said, supervised};
 
 /// Longer than the requests of every client take on seven workers.
@@ -45,6 +45,33 @@ fn stops_answer_whoever_waits(count: usize) {
         assert_eq!(site.inspect("{{.State.ExitCode}}"), "0");
         assert_eq!(said(&site, &["stopped: every request was answered"]), 1, "{}", site.logs());
     }
+}
+
+/// `CAC_LSPHP` may be a script, which becomes an lsphp that bears the name lsphp and not the script's.
+#[test]
+fn an_lsphp_that_a_script_becomes_is_known_and_waited_for() {
+    let script = format!("#!/bin/sh\nexec {} \"$@\"\n", lsphp());
+    let start = format!("printf '{script}' >/opt/php-with-jemalloc && chmod 755 /opt/php-with-jemalloc");
+    let site = supervised().env("CAC_LSPHP", "/opt/php-with-jemalloc").env("CAC_STOP_TIMEOUT", ENOUGH);
+    let start = format!("{start} && exec cac-lsphp");
+    let site = site.options(["--entrypoint", "sh"]).arguments(["-c", &start]).start();
+    assert_eq!(site.get("order.php").status, 200);
+    wait_until(|| match lines(&docker(["exec", &site.name, "cac-lsphp", "healthcheck"])) {
+        said if said.contains("1 workers of 7") => Ok(()),
+        said => Err(said),
+    });
+    let order = Order { name: "order".to_owned(), ms: 2000, is_post: true };
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| site.client().fetch(&load::request(&order), order.body(), PATIENCE));
+        wait_until(|| match orders::executed(&site.home).contains_key("order") {
+            true => Ok(()),
+            false => Err(site.logs()),
+        });
+        text(signal(&site, "TERM"));
+        assert_eq!(wait_for_end(&site), 0, "{}", site.logs());
+        assert_eq!(asking.join().unwrap().unwrap().body, b"order");
+    });
+    assert_eq!(said(&site, &["stopped: every request was answered"]), 1, "{}", site.logs());
 }
 
 #[test]
