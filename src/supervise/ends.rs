@@ -1,6 +1,7 @@
 //! Children that have ended, and the end of them all.
 
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -14,6 +15,29 @@ use crate::sys;
 
 /// The shell's code of a process that SIGKILL ended.
 const KILLED: u8 = 128 | Signal::SIGKILL as u8;
+
+/// Workers that the kernel kills for one lack of memory end together, and lsphp tells of them one by one.
+const TOGETHER: Duration = Duration::from_secs(2);
+
+/// What the kernel has killed for lack of memory.
+#[derive(Debug)]
+pub struct OomKills {
+    /// `None`: the kernel does not say.
+    pub(super) count: Option<u64>,
+    /// When more were seen last.
+    pub(super) rose: Option<Duration>,
+}
+
+impl OomKills {
+    /// Whether one of them can be what has just ended, where there are `count` at `now`.
+    fn are_recent(&mut self, count: Option<u64>, now: Duration) -> bool {
+        if count > self.count {
+            self.rose = Some(now);
+        }
+        self.count = count;
+        self.rose.is_some_and(|rose| now < rose + TOGETHER)
+    }
+}
 
 impl Supervisor<'_> {
     /// Every child that has ended, lsphp or an orphan of the site's.
@@ -55,12 +79,10 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Whether the kernel has killed something for lack of memory since the last time this was asked.
+    /// Whether the kernel has killed something for lack of memory just now.
     pub(super) fn oom_killed(&mut self) -> bool {
         let kills = events::read(Path::new("/"), &self.event_files).oom_kills;
-        let more = kills > self.oom_kills;
-        self.oom_kills = kills;
-        more
+        self.oom_kills.are_recent(kills, self.now())
     }
 
     /// Ends workers that nobody else does: an lsphp that retires has left them.
@@ -100,5 +122,20 @@ impl Supervisor<'_> {
             }
             Ending::NoListener => error!("no lsphp is left to serve: the container ends; see the line above"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_lack_of_memory_ends_at_once_have_that_cause() {
+        let at = Duration::from_millis;
+        let mut kills = OomKills { count: Some(3), rose: None };
+        let seen = [(0, 3), (10, 5), (10, 5), (2009, 5), (2010, 5), (5000, 6), (7000, 6)];
+        let recent = seen.map(|(ms, count)| kills.are_recent(Some(count), at(ms)));
+        assert_eq!(recent, [false, true, true, true, false, true, false]);
+        assert!(!kills.are_recent(None, at(7001)), "the kernel does not say");
     }
 }

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::control::Specification;
 use super::crashes::Crashes;
+use super::ends::OomKills;
 use super::generations::Generations;
 use super::memory_watch::MemoryWatch;
 use super::name;
@@ -44,7 +45,7 @@ pub struct Supervisor<'a> {
     /// After crashes, until an operator reloads.
     pub(super) goes_without_file_cache: bool,
     pub(super) event_files: EventFiles,
-    pub(super) oom_kills: Option<u64>,
+    pub(super) oom_kills: OomKills,
     pub(super) watch: MemoryWatch,
     control: Option<UnixListener>,
     control_rests_until: Duration,
@@ -72,7 +73,7 @@ impl<'a> Supervisor<'a> {
     ) -> Result<Self> {
         handled().thread_block()?;
         let signals = SignalFd::with_flags(&handled(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        let oom_kills = events::read(Path::new("/"), &event_files).oom_kills;
+        let oom_kills = OomKills { count: events::read(Path::new("/"), &event_files).oom_kills, rose: None };
         Ok(Self {
             pool: Pool::new(specification.size, specification.patience()),
             generations,

@@ -28,7 +28,7 @@ pub struct Line {
 
 #[derive(Debug)]
 struct Remembered {
-    /// What makes lines the same: of lsphp's own, all but the numbers.
+    /// What makes lines the same, with the hint: of lsphp's own, all but the numbers.
     key: String,
     latest: String,
     hint: Option<&'static str>,
@@ -117,10 +117,9 @@ impl Stderr {
         let is_lsphps_own = LSPHPS_OWN.iter().any(|words| text.contains(words));
         let key = if is_lsphps_own { sense(&text) } else { text.clone() };
         self.remembered.retain(|line| line.repeated > 0 || now < line.shown + WINDOW);
-        if let Some(known) = self.remembered.iter_mut().find(|line| line.key == key) {
+        if let Some(known) = self.remembered.iter_mut().find(|line| line.key == key && line.hint == hint) {
             known.repeated += 1;
             known.latest = text;
-            known.hint = hint;
             return Vec::new();
         }
         let mut lines = Vec::new();

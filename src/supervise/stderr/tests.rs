@@ -82,6 +82,20 @@ fn a_killed_worker_has_its_cause() {
 }
 
 #[test]
+fn lack_of_memory_is_a_cause_of_its_own() {
+    let mut stderr = Stderr::default();
+    let mut said = |pid: u32, oom: bool| {
+        let line = format!("Child process with pid: {pid} was killed by signal: 9, core dumped: no\n");
+        stderr.take(line.as_bytes(), at(0), &mut || oom).len()
+    };
+    assert_eq!([said(1, true), said(2, true), said(3, false), said(4, false)], [1, 0, 1, 0]);
+    let counted = stderr.flush(None);
+    let kernels: Vec<bool> =
+        counted.iter().map(|line| line.hint.unwrap().starts_with("the kernel")).collect();
+    assert_eq!((texts(counted).len(), kernels), (2, vec![true, false]));
+}
+
+#[test]
 fn workers_that_end_in_different_ways_are_different_lines() {
     let mut stderr = Stderr::default();
     let killed = b"Child process with pid: 7 was killed by signal: 9, core dumped: no\nChild process with pid: 8 was killed by signal: 11, core dumped: no\nChild process with pid: 9 was killed by signal: 9, core dumped: no\n";
