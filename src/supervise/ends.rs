@@ -49,8 +49,8 @@ impl Supervisor<'_> {
                 died.push((id, pid, code));
             } else if let Some(session) = self.session.as_mut().filter(|session| session.is_probe(pid)) {
                 session.probe_ended(code);
-            } else {
-                self.own_reload.ended(pid);
+            } else if self.own_reload.ended(pid) {
+                self.watch.reloaded(code == 0, self.now());
             }
         }
         for (id, workers) in self.generations.orphans() {

@@ -32,8 +32,9 @@ impl OwnReload {
         self.running.is_some()
     }
 
-    pub fn ended(&mut self, pid: Pid) {
-        self.running = self.running.filter(|running| *running != pid);
+    /// Whether that was it.
+    pub fn ended(&mut self, pid: Pid) -> bool {
+        self.running.take_if(|running| *running == pid).is_some()
     }
 }
 
@@ -42,9 +43,16 @@ impl Supervisor<'_> {
         self.own_reload.wanted = Some(why);
     }
 
+    /// Not while a reload is about to tell what came of the last look.
+    pub(super) fn may_look_at_memory(&self) -> bool {
+        self.own_reload.wanted.is_none() && !self.own_reload.is_running() && !self.pool.is_stopping()
+    }
+
     pub(super) fn look_at_memory(&mut self) {
         let now = self.now();
-        if let Some((before, after)) = self.watch.look(now) {
+        if self.may_look_at_memory()
+            && let Some((before, after)) = self.watch.look(now)
+        {
             info!("the memory limit changed from {before} to {after}: the pool is resized");
             self.want_reload("the memory limit");
         }
@@ -66,6 +74,7 @@ impl Supervisor<'_> {
             Ok(child) => self.own_reload.running = Some(Pid::from_raw(child.id().cast_signed())),
             Err(cause) => {
                 warn!("reloading for {why}: {cause}; run cac-lsphp reload in the container instead");
+                self.watch.reloaded(false, now);
             }
         }
     }

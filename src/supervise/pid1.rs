@@ -197,7 +197,7 @@ impl<'a> Supervisor<'a> {
             self.pool.wakes_at(now),
             self.stderr.wakes_at(),
             self.waits_for_a_queue().then_some(now + QUEUE_LOOKS),
-            self.watch.wakes_at(),
+            self.watch.wakes_at().filter(|_| self.may_look_at_memory()),
             Some(self.control_rests_until).filter(|until| *until > now),
             self.own_reload.wakes_at().filter(|_| self.session.is_none()),
             self.session.as_ref().and_then(|session| session.wakes_at(now)),
