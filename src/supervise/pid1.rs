@@ -134,7 +134,7 @@ impl<'a> Supervisor<'a> {
     fn act(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Open(id) => self.generations.open(id).err().map(|cause| {
-                error!("opening a listener: {cause}; the old lsphp goes on serving; see whether the site itself holds the port");
+                error!("opening a listener: {cause}; see whether the site itself holds the port");
                 self.take_back(format!("opening a listener: {cause}"));
                 Event::NotOpened(id)
             }),
@@ -185,7 +185,7 @@ impl<'a> Supervisor<'a> {
             }
             Err(cause) => {
                 error!("{cause}");
-                Some(Event::Died(id, crate::exit::Exit::NotExecutable as u8))
+                Some(Event::Died(id, cause.exit as u8))
             }
         }
     }

@@ -1,29 +1,61 @@
 //! Ends that nobody asked for: lsphp's own, and a worker's.
 
-use crate::support::{Running, docker, text, wait_until};
-use crate::{generations, reload, said, supervised, wait_for_name};
+use std::fs;
 
-fn only_generation(site: &Running) -> u32 {
-    wait_until(|| match generations(site)[..] {
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{Running, lsphp, text, wait_until};
+use crate::{reload, said, supervised, wait_for_name};
+
+/// Children of pid 1, as the machine numbers them: five deaths count when they are within a minute, and `docker exec`
+/// can take its time.
+fn lsphps(site: &Running) -> Vec<i32> {
+    let process = site.proc("");
+    let list = process.join("task").join(process.file_name().unwrap()).join("children");
+    let children = fs::read_to_string(list).unwrap_or_default();
+    children.split_whitespace().map(|child| child.parse().unwrap()).collect()
+}
+
+/// Ends the one lsphp that there is.
+fn kill_lsphp(site: &Running) -> i32 {
+    let only = wait_until(|| match lsphps(site)[..] {
         [only] => Ok(only),
         ref all => Err(format!("{all:?}\n{}", site.logs())),
-    })
+    });
+    kill(Pid::from_raw(only), Signal::SIGKILL).unwrap();
+    only
+}
+
+fn wait_for_end(site: &Running) {
+    wait_until(|| if site.is_running() { Err(site.logs()) } else { Ok(()) });
 }
 
 #[test]
 fn lsphp_is_started_again_four_times_and_not_a_fifth() {
     let site = supervised().start();
     for death in 1..=4 {
-        let killed = only_generation(&site);
-        site.exec(["sh", "-c", &format!("kill -9 {killed}")]);
-        wait_until(|| if generations(&site).contains(&killed) { Err(site.logs()) } else { Ok(()) });
+        let killed = kill_lsphp(&site);
+        wait_until(|| if lsphps(&site).contains(&killed) { Err(site.logs()) } else { Ok(()) });
         assert_eq!(site.get("order.php").status, 200, "after death {death}");
     }
-    docker(["exec", &site.name, "sh", "-c", &format!("kill -9 {}", only_generation(&site))]);
-    wait_until(|| if site.is_running() { Err(site.logs()) } else { Ok(()) });
+    kill_lsphp(&site);
+    wait_for_end(&site);
     assert_eq!(site.inspect("{{.State.ExitCode}}"), "137", "SIGKILL's");
     assert_eq!(said(&site, &["ended too often"]), 1, "{}", site.logs());
     assert_eq!(said(&site, &["WARN", "ended with 137"]), 5, "{}", site.logs());
+}
+
+#[test]
+fn one_that_is_no_longer_there_ends_the_container_as_one_that_never_was() {
+    let start = format!("cp {} /opt/lsphp && exec cac-lsphp", lsphp());
+    let site = supervised().env("CAC_LSPHP", "/opt/lsphp").options(["--entrypoint", "sh"]);
+    let site = site.arguments(["-c", &start]).start();
+    site.exec(["rm", "/opt/lsphp"]);
+    kill_lsphp(&site);
+    wait_for_end(&site);
+    assert_eq!(site.inspect("{{.State.ExitCode}}"), "127", "{}", site.logs());
+    assert_eq!(said(&site, &["executing /opt/lsphp", "No such file"]), 4, "{}", site.logs());
 }
 
 /// Of a request that its worker does not survive.
