@@ -90,7 +90,8 @@ impl<'a> Generations<'a> {
         let copy = listener.as_fd().try_clone_to_owned();
         match spawn(self.site_user, with, &with.environment, copy, &self.stderr) {
             Ok(lsphp) => {
-                let running = Running { lsphp, executed: with.lsphp.clone() };
+                let (executed, environment) = (with.lsphp.clone(), with.environment.clone());
+                let running = Running { lsphp, executed, environment };
                 self.standby = Some(Standby { listener, running, is_held: false });
                 Ok(())
             }
@@ -136,12 +137,12 @@ impl<'a> Generations<'a> {
         let Some(generation) = self.all.get_mut(&id) else { return Ok(()) };
         let Some(listener) = &generation.listener else { return Ok(()) };
         if let Some(held) = generation.held.take() {
-            if workers == with.size.workers {
+            if held.environment == environment {
                 held.go_on();
                 (generation.lsphp, generation.executed) = (Some(held.lsphp), held.executed);
                 return Ok(());
             }
-            held.end(); // it would fork more than memory has room for
+            held.end(); // it would fork more than memory has room for, or has a file cache that crashes it
         }
         let pid =
             spawn(self.site_user, with, &environment, listener.as_fd().try_clone_to_owned(), &self.stderr)?;

@@ -5,6 +5,7 @@
 //! nobody forks or accepts, however many connections wait, and it can be ended where less than all of its workers have
 //! room.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
@@ -27,6 +28,7 @@ pub struct Standby {
 pub struct Running {
     pub lsphp: Pid,
     pub executed: PathBuf,
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 impl Running {

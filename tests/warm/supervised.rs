@@ -115,6 +115,57 @@ fn pages_that_take_too_long_delay_a_reload_and_do_not_fail_it() {
     assert!(!home.path().join("visits").exists());
 }
 
+/// Notes that it has begun, and goes on when it may.
+fn waiting(name: &str, then: &str) -> String {
+    let wait = format!("while (!file_exists('/home/alice/{name}')) {{ usleep(10000); clearstatcache(); }}");
+    format!("<?php file_put_contents('/home/alice/begun', 'x', FILE_APPEND); {wait} {then}")
+}
+
+/// The one that was warmed up with the cache waits for the old one's last request when that one's workers crash.
+#[test]
+fn a_cache_that_is_switched_off_is_off_for_the_one_that_waits_too() {
+    const CRASH: &str = "for ($deep = null, $i = 0; $i < 300000; $i++) $deep = [$deep]; unset($deep);";
+    let home = home();
+    let site = supervised(home.path())
+        .env("LSPHP_WORKER_ESTIMATE_MB", "300")
+        .env("CAC_RELOAD_GRACE", "5")
+        .env("CAC_WARM_UP", "/cache.php")
+        .env("CAC_INI_memory_limit", "-1")
+        .page("cache.php", "<?php echo ini_get('opcache.file_cache');")
+        .page("crash.php", &waiting("crash", CRASH))
+        .page("last.php", &waiting("enough", "echo 'last';"))
+        .start();
+    assert_ne!(body(&site, "cache.php"), "");
+    let begun = || fs::read(home.path().join("begun")).unwrap_or_default().len();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| site.client().fetch(&as_front_end("crash.php"), None, PATIENCE).unwrap_err());
+        }
+        wait_until(|| if begun() == 3 { Ok(()) } else { Err(site.logs()) });
+        // One more than get a worker: as long as somebody is queued the old lsphp stays, and tells of crashes.
+        let last: Vec<_> = (0..4).map(|_| scope.spawn(|| body(&site, "last.php"))).collect();
+        wait_until(|| match site.exec(["cac-lsphp", "healthcheck"]) {
+            said if said.contains("queue 4 of 511") => Ok(()),
+            said => Err(said),
+        });
+        let reload = scope.spawn(|| reload(&site));
+        wait_until(|| match fs::read_to_string(site.proc("comm")).unwrap() {
+            name if name.starts_with("reloading:") => Ok(()),
+            name => Err(format!("{name}\n{}", site.logs())),
+        });
+        fs::write(home.path().join("crash"), "").unwrap();
+        wait_until(|| match said(&site, "file cache is switched off") {
+            0 => Err(site.logs()),
+            _ => Ok(()),
+        });
+        fs::write(home.path().join("enough"), "").unwrap();
+        last.into_iter().for_each(|last| assert_eq!(last.join().unwrap(), "last"));
+        let told = reload.join().unwrap();
+        assert!(told.contains("reloaded: "), "{told}");
+    });
+    assert_eq!(body(&site, "cache.php"), "", "{}", site.logs());
+}
+
 #[test]
 fn a_cache_that_makes_workers_crash_is_switched_off() {
     let home = home();
