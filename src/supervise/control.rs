@@ -25,6 +25,12 @@ use crate::plan::{Plan, SupervisionPlan};
 /// A specification holds the whole environment, which the kernel lets be 2 MiB, as numbers in JSON.
 const LONGEST_SPECIFICATION: usize = 16 << 20;
 
+/// Workers, or MiB: more than any plan has, and few enough that nothing overflows that is reckoned with them.
+const LARGEST: u32 = 1 << 20;
+
+/// What the kernel takes with one message (SCM_MAX_FD). Of those that find no room here some would be ours for ever.
+const MOST_DESCRIPTORS: usize = 253;
+
 /// Where PHP looks for its ini files.
 const SCAN_DIR: &str = "PHP_INI_SCAN_DIR";
 
@@ -40,7 +46,7 @@ pub struct Specification {
     pub size: Size,
     /// What the one that is proven may need, and then the one that is warmed up, which serves a page.
     pub probe_mib: u32,
-    /// In whole seconds, so that no number that comes in is too large to reckon with.
+    /// In whole seconds, and 32 bits of them.
     pub supervision: SupervisionPlan,
 }
 
@@ -97,7 +103,13 @@ pub fn receive_answer(stream: &UnixStream, limit: Duration) -> io::Result<Answer
 
 /// Receives what `reload` says within `limit`, and the descriptor that came along.
 pub fn receive_request(stream: &UnixStream, limit: Duration) -> io::Result<(Request, Option<OwnedFd>)> {
-    receive(stream, LONGEST_SPECIFICATION, limit)
+    let received = receive(stream, LONGEST_SPECIFICATION, limit)?;
+    match &received {
+        (Request::Prove(specification), _) if !specification.is_reckonable() => {
+            Err(io::Error::other(format!("one of its numbers is above {LARGEST}")))
+        }
+        _ => Ok(received),
+    }
 }
 
 fn receive<M: DeserializeOwned>(
@@ -143,7 +155,7 @@ impl Read for WithinTime<'_> {
 }
 
 fn receive_with_descriptor(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
-    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+    let mut space = nix::cmsg_space!([std::os::fd::RawFd; MOST_DESCRIPTORS]);
     let mut into = [IoSliceMut::new(bytes)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = recvmsg::<()>(stream.as_fd().as_raw_fd(), &mut into, Some(&mut space), flags)?;
@@ -179,6 +191,12 @@ impl Specification {
             probe_mib: fixed_mib.saturating_add(page_mib),
             supervision,
         })
+    }
+
+    /// The site may send any numbers; of the budget the rest is only taken away.
+    fn is_reckonable(&self) -> bool {
+        let Size { workers, fixed_mib, estimate_mib, budget_mib: _ } = self.size;
+        [workers, fixed_mib, estimate_mib, self.probe_mib].into_iter().all(|number| number <= LARGEST)
     }
 
     /// Whether PHP is told of a file cache.
@@ -249,6 +267,8 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
     use std::os::unix::net::UnixListener;
 
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(60);
@@ -295,6 +315,38 @@ mod tests {
             drop(one);
             assert!(receive_answer(&other, LIMIT).is_err(), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn numbers_that_no_plan_has_are_refused() {
+        let most = Size { workers: LARGEST, fixed_mib: LARGEST, estimate_mib: LARGEST, budget_mib: u64::MAX };
+        let sizes = [
+            (most, true),
+            (Size { workers: LARGEST + 1, ..most }, false),
+            (Size { fixed_mib: u32::MAX, ..most }, false),
+            (Size { estimate_mib: u32::MAX, ..most }, false),
+        ];
+        for (size, is_taken) in sizes {
+            let (mut one, other) = UnixStream::pair().unwrap();
+            let specification = Specification { size, environment: Vec::new(), ..specification() };
+            send(&mut one, &Request::Prove(Box::new(specification)), None).unwrap();
+            assert_eq!(receive_request(&other, LIMIT).is_ok(), is_taken, "{size:?}");
+        }
+    }
+
+    #[test]
+    fn no_descriptor_stays_open_however_many_come() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let (read, write) = nix::unistd::pipe().unwrap();
+        let descriptors = [write.as_raw_fd(); MOST_DESCRIPTORS];
+        let control = [ControlMessage::ScmRights(&descriptors)];
+        let length = [IoSlice::new(&[1, 0, 0, 0, b'x'])];
+        sendmsg::<()>(one.as_raw_fd(), &length, &control, MsgFlags::empty(), None).unwrap();
+        assert!(receive_request(&other, LIMIT).is_err());
+        drop(write);
+        // The end of the pipe comes when nobody has the other one any more.
+        let mut end = [PollFd::new(read.as_fd(), PollFlags::empty())];
+        assert_eq!(poll(&mut end, PollTimeout::ZERO).unwrap(), 1);
     }
 
     #[test]
