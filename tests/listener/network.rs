@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::support::{Running, docker, made, text};
+use crate::support::{Running, docker, lines, made, text};
 
 /// Prints the errno of a connect to each of the addresses, waiting 1.5 s for an answer at most.
 const CONNECT: &str = "foreach (array_slice($argv, 1) as $peer) { \
@@ -18,11 +18,17 @@ pub struct Network {
 impl Network {
     pub fn new() -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let number = (std::process::id() * 8 + COUNTER.fetch_add(1, Ordering::Relaxed)) % 250;
-        let name = format!("cac-test-listener-{}-{number}", std::process::id());
-        let (v4, v6) = (format!("10.213.{number}.0/24"), format!("fd13:{number}::/64"));
-        text(docker(["network", "create", "--ipv6", "--subnet", &v4, "--subnet", &v6, &name]));
-        Self { name, number }
+        loop {
+            let number = (std::process::id() * 8 + COUNTER.fetch_add(1, Ordering::Relaxed)) % 250;
+            let name = format!("cac-test-listener-{}-{number}", std::process::id());
+            let (v4, v6) = (format!("10.213.{number}.0/24"), format!("fd13:{number}::/64"));
+            let made = docker(["network", "create", "--ipv6", "--subnet", &v4, "--subnet", &v6, &name]);
+            // Of a run that was killed: the next one is tried.
+            if !lines(&made).contains("overlaps") {
+                text(made);
+                return Self { name, number };
+            }
+        }
     }
 
     /// The addresses of its member with this number.

@@ -16,7 +16,7 @@ mod stop;
 
 use std::process::Output;
 
-use crate::support::{Running, Site, docker, in_time, lines};
+use crate::support::{PATIENCE, Running, Site, docker, lines, wait_for};
 
 /// A site that is supervised, with the page of [`support::orders`].
 fn supervised() -> Site {
@@ -38,12 +38,13 @@ fn name(site: &Running) -> String {
     std::fs::read_to_string(site.proc("comm")).unwrap_or_default().trim().to_owned()
 }
 
+#[track_caller]
 fn wait_for_name(site: &Running, wanted: &str) {
-    let waited = in_time(|| match name(site) {
+    // A pool that could not grow within the grace, on a machine that is busy, tries again after a minute.
+    wait_for(3 * PATIENCE, || match name(site) {
         name if name == wanted => Ok(()),
-        name => Err(format!("{name}, not {wanted}")),
+        name => Err(format!("{name}, not {wanted}\n{}", site.logs())),
     });
-    waited.unwrap_or_else(|state| panic!("{state}\n{}", site.logs()));
 }
 
 /// The pids of the lsphp's that pid 1 has started, as the container numbers them.
