@@ -54,7 +54,7 @@ pub struct Reloaded {
     changes: Vec<String>,
 }
 
-/// `reloaded: 15 workers; workers 7 -> 15`.
+/// `reloaded: 15 workers serve; workers 7 -> 15`.
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "reloaded: {} workers serve", self.workers)?;

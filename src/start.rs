@@ -143,8 +143,7 @@ pub fn begin(asker: Asker) -> Result<(Privileged, Plan), Failure> {
     Ok((privileged, plan))
 }
 
-/// What this start leaves for those who look at the site later: this process will be lsphp, which opens
-/// its listener itself.
+/// What this start leaves for those who look at the site later: this process will be lsphp, or stay above it.
 fn record<'a>(plan: &'a Plan, lsphp: &Path, opened: &Opened) -> Result<RunRecord<&'a Plan>, Failure> {
     let unreadable = |cause| Failure::system("reading", Path::new("/proc/self"), cause, "mount /proc");
     let (mut parking, mut handed_over) = (None, None);

@@ -214,9 +214,7 @@ impl Specification {
         let scan_dir = self.environment.iter().find(|(name, _)| name == SCAN_DIR);
         scan_dir.map(|(_, value)| value.to_string_lossy()).unwrap_or_default()
     }
-}
 
-impl Specification {
     pub fn patience(&self) -> Patience {
         Patience {
             grace: Duration::from_secs(self.supervision.reload_grace_s.into()),

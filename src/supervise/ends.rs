@@ -69,7 +69,7 @@ impl Supervisor<'_> {
             .generations()
             .iter()
             .any(|generation| generation.id == id && generation.state == State::Serving);
-        if serving && !self.pool.is_stopping() {
+        if serving {
             let cause = if code == KILLED && self.oom_killed() {
                 "the kernel killed it for lack of memory; raise the container's memory limit"
             } else {

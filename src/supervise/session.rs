@@ -106,7 +106,7 @@ impl Session {
             );
             self.phase = Phase::Over;
         } else {
-            self.refuse("it took longer than a minute".to_owned());
+            self.refuse("it took longer than a minute and twice CAC_RELOAD_GRACE".to_owned());
         }
     }
 
