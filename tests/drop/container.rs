@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::report::Report;
@@ -68,14 +68,14 @@ const LYING_STATUS: &str = "Uid:\t61045\t61045\t61045\t61045\nGid:\t61045\t61045
 fn install_programs(folder: &Path) {
     fs::set_permissions(folder, Permissions::from_mode(0o1777)).unwrap();
     for name in ["probe", "launcher"] {
-        fs::copy(compiled(name), folder.join(name)).unwrap();
+        compile(name, &folder.join(name));
     }
     fs::write(folder.join("site.ini"), "user = alice\nuid = 61045\n").unwrap();
     fs::write(folder.join("status-of-old"), OLD_STATUS).unwrap();
     fs::write(folder.join("status-that-lies"), LYING_STATUS).unwrap();
-    for (name, mode) in [("setuid-root", 0o4755), ("setgid-root", 0o2755), ("file-capability", 0o755)] {
-        fs::copy(folder.join("probe"), folder.join(name)).unwrap();
-        fs::set_permissions(folder.join(name), Permissions::from_mode(mode)).unwrap();
+    for (name, mode) in [("setuid-root", "4755"), ("setgid-root", "2755"), ("file-capability", "755")] {
+        let files = ["probe", name].map(|name| folder.join(name));
+        text(Command::new("install").args(["-m", mode]).args(files).output().unwrap());
     }
     let path = folder.join("file-capability");
     let given = Command::new(folder.join("launcher"))
@@ -86,18 +86,16 @@ fn install_programs(folder: &Path) {
     assert!(given.success(), "these tests need root");
 }
 
-fn compiled(name: &str) -> PathBuf {
+/// The compiler writes it where it is executed: what this process had open for that, a child of another thread's could
+/// still have.
+fn compile(name: &str, program: &Path) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/drop/{name}.c"));
-    // A name of its own for each caller: tests run side by side.
-    let thread = format!("{:?}", std::thread::current().id());
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{thread}"));
     let status = Command::new("cc")
         .args(["-O1", "-Wall", "-Wextra", "-Werror", "-static", "-o"])
-        .args([&program, &source])
+        .args([program, &source])
         .status()
         .expect("cc");
     assert!(status.success(), "compiling {}", source.display());
-    program
 }
 
 /// Errors of the programs under test are outcomes; any of the script's own ends it.

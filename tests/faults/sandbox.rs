@@ -9,7 +9,7 @@ use std::time::Instant;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::support::{PATIENCE, UID, made};
+use crate::support::{PATIENCE, UID, made, run, text};
 
 pub const INI: &str = "/run/cac-lsphp/php.d/90-cac-lsphp.ini";
 pub const PASSWD: &str = "/etc/passwd";
@@ -60,7 +60,8 @@ impl Sandbox {
     pub fn enter() -> Self {
         let tools = tempfile::tempdir().unwrap();
         fs::set_permissions(tools.path(), Permissions::from_mode(0o755)).unwrap();
-        fs::copy(made("CAC_TEST_BINARY"), tools.path().join("cac-lsphp")).unwrap();
+        // Not written by this process: a child of another thread's could still have it open when it is executed.
+        text(run(Command::new("cp").arg(made("CAC_TEST_BINARY")).arg(tools.path())));
         fs::write(tools.path().join("probe"), PROBE).unwrap();
         fs::set_permissions(tools.path().join("probe"), Permissions::from_mode(0o755)).unwrap();
         unshare(CloneFlags::CLONE_NEWNS).expect("tests that fail system calls need root: run scripts/test");
