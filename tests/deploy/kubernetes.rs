@@ -18,7 +18,9 @@ const IMAGE: &str = "image: cac-lsphp:php83";
 
 fn manifest() -> Vec<Value> {
     let program = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
-    let json = run(Command::new("python3").args(["-c", program]).arg(repository("examples/kubernetes.yaml")));
+    let json = run(Command::new("/usr/bin/python3")
+        .args(["-c", program])
+        .arg(repository("examples/kubernetes.yaml")));
     serde_json::from_str(&text(json)).unwrap()
 }
 
