@@ -108,7 +108,7 @@ impl Project {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let host = format!("Host: {domain}");
         let mut curl = Command::new("curl");
-        curl.args(["-sS", "--max-time", "60", "-w", "\n%{http_code}", "-H", &host, &url]).args(arguments);
+        curl.args(["-sS", "--max-time", "240", "-w", "\n%{http_code}", "-H", &host, &url]).args(arguments);
         let output = text(run(&mut curl));
         let (body, status) = output.rsplit_once('\n').unwrap();
         (status.parse().unwrap(), body.to_owned())
