@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::site::WordPress;
-use crate::support::text;
+use crate::support::{Ends, text};
 
 /// Twice the connections that the front end of the example has for the site.
 const VISITORS: usize = 28;
@@ -46,8 +46,9 @@ pub fn run_load(site: &WordPress, measured: bool) -> Load {
                 scope.spawn(move || visits(site, visitor, over))
             })
             .collect();
+        let ended = Ends(&over);
         let (status, most_workers) = watch(site, start, measured);
-        over.store(true, Ordering::Relaxed);
+        drop(ended);
         let statuses: Vec<u16> = visitors.into_iter().flat_map(|visitor| visitor.join().unwrap()).collect();
         let failed = statuses.iter().filter(|status| **status != 200).count();
         Load { requests: statuses.len(), failed, time: start.elapsed(), most_workers, status }
