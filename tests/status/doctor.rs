@@ -8,7 +8,8 @@ use super::*;
 
 /// A site that nothing is wrong with.
 pub fn healthy() -> Site {
-    let site = Site::new().options(["--no-healthcheck"]).env("CAC_ALLOWED_CLIENTS", "172.16.0.0/12");
+    // Whatever addresses Docker's networks have here.
+    let site = Site::new().options(["--no-healthcheck"]).env("CAC_ALLOWED_CLIENTS", "0.0.0.0/0");
     site.page("page.php", "<?php echo 1;").page("sleep.php", SLEEP)
 }
 
