@@ -32,9 +32,13 @@ impl Plain {
     fn spawn(command: &mut Command, user: &str, uid: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();
-        let lsphp = concat!(env!("CARGO_MANIFEST_DIR"), "/target/lsphp/8.2/lsphp");
+        // Of a checkout below /root nobody else may execute anything.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let (binary, lsphp) = (made("CAC_TEST_BINARY"), support::repository("target/lsphp/8.2/lsphp"));
+        text(run(Command::new("cp").arg(binary).arg(lsphp).arg(folder.path())));
+        let copy = |name: &str| folder.path().join(name).into_os_string();
         let site = [("SITE_USER", user), ("SITE_UID", &uid.to_string())];
-        let files = [("BINARY", made("CAC_TEST_BINARY")), ("LSPHP", lsphp.to_owned())];
+        let files = [("BINARY", copy("cac-lsphp")), ("LSPHP", copy("lsphp"))];
         let process = command.envs(site).envs(files).stderr(log).spawn().unwrap();
         Plain { process, folder }
     }
