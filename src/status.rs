@@ -11,7 +11,9 @@ pub mod text;
 pub mod watch;
 
 use std::path::Path;
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use serde::{Serialize, Serializer};
 
 use self::estimate::{Estimate, Peaks};
@@ -29,6 +31,12 @@ use crate::running::worker::{self, Activity, Clock, Worker};
 use crate::running::{RunRecord, cgroup_memory, events, lineage};
 use crate::sizing::Demand;
 use crate::supervise::name::{self, Doing};
+
+/// Children of a site that are looked through from outside at most, whatever it says that its limit is.
+const MOST_OUTSIDE: usize = 1024;
+
+/// CPU time in which a site's workers are read from outside. Each takes some 0.2 ms, unless the site makes it more.
+const TIME_OUTSIDE: Duration = Duration::from_millis(500);
 
 /// A site at one moment. The shape that docs/status.md documents; null is what the kernel does not say.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -182,8 +190,11 @@ fn sample(place: &Place, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Resu
     let comm = health::process::judge(place, run, plan.supervision.is_some())?;
     let supervisor = name::parse(&comm);
     let limit = supervisor.map_or(plan.workers.total(), |(_, limit)| limit);
-    let lineage =
-        lineage::find(proc, place.pid, &run.lsphp, supervisor.is_some(), health::most(limit)).ok().flatten();
+    let (most, until) = match place.is_outside() {
+        true => (health::most(limit).min(MOST_OUTSIDE), Some(cpu_time() + TIME_OUTSIDE)),
+        false => (health::most(limit), None),
+    };
+    let lineage = lineage::find(proc, place.pid, &run.lsphp, supervisor.is_some(), most).ok().flatten();
     let parents = lineage.as_ref().map_or(&[][..], |found| &found.parents);
     let queue = match health::queue(place, &run.listener, parents) {
         Err(Reason::Unreadable { .. }) => None,
@@ -198,8 +209,8 @@ fn sample(place: &Place, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Resu
     let read = |pid: &u32| worker::read(proc, *pid, &connections, clock);
     // What was a worker's pid a moment ago may be anybody's by now.
     let is_ours = |worker: &Worker| worker.parent == place.pid || parents.contains(&worker.parent);
-    let workers: Option<Vec<Worker>> =
-        lineage.as_ref().map(|found| found.workers.iter().filter_map(read).filter(is_ours).collect());
+    let workers = lineage.as_ref().and_then(|found| read_until(until, &found.workers, read));
+    let workers: Option<Vec<_>> = workers.map(|found| found.into_iter().filter(is_ours).collect());
     // Of a whole host nobody asks what each parent has.
     let read_parent = |pid: &u32| {
         if place.is_outside() { worker::read_parent(proc, *pid, clock) } else { read(pid) }
@@ -221,6 +232,18 @@ fn sample(place: &Place, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Resu
         workers: workers.iter().flatten().map(row).collect(),
         estimate: estimate::decide(peaks, clock, demand(plan), limit),
     })
+}
+
+/// Those of `pids` that are there; `None`: not all were read when this thread had used `until` of CPU time.
+fn read_until<T>(until: Option<Duration>, pids: &[u32], read: impl Fn(&u32) -> Option<T>) -> Option<Vec<T>> {
+    let is_in_time = || until.is_none_or(|until| cpu_time() < until);
+    let read: Option<Vec<_>> = pids.iter().map(|pid| is_in_time().then(|| read(pid))).collect();
+    read.map(|found| found.into_iter().flatten().collect())
+}
+
+/// That this thread has used: on a busy machine it is no longer than on an idle one.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 /// What the plan was sized from, with a number of workers that the panel gave left out.

@@ -15,8 +15,11 @@ pub struct Lineage {
     pub workers: Vec<u32>,
 }
 
+/// Lsphp processes that fork workers at most: of two generations, and of workers that are executing a program.
+const MOST_PARENTS: usize = 16;
+
 /// Looks below the recorded process `pid`, which is lsphp or what supervises it; `executed` is lsphp's file.
-/// `None`: somewhere there are more than `most` children, and the site can make any number of them.
+/// `None`: there are more than `most` children, of two generations twice as many, and the site can make any number.
 ///
 /// # Errors
 /// `proc` cannot be read.
@@ -27,7 +30,8 @@ pub fn find(
     is_supervised: bool,
     most: usize,
 ) -> io::Result<Option<Lineage>> {
-    let Some(children) = workers::find(proc, pid, executed, most)? else { return Ok(None) };
+    let mut left = if is_supervised { most.saturating_mul(2) } else { most };
+    let Some(children) = workers::find(proc, pid, executed, &mut left)? else { return Ok(None) };
     if !is_supervised {
         return Ok(Some(Lineage { parents: vec![pid], workers: children }));
     }
@@ -35,7 +39,7 @@ pub fn find(
     let children = oldest_first(proc, children);
     let newest = children.last().copied();
     for child in children {
-        let Some(below) = workers::find(proc, child, executed, most)? else { return Ok(None) };
+        let Some(below) = workers::find(proc, child, executed, &mut left)? else { return Ok(None) };
         // One without workers that is not the newest is a worker that has outlived its parent.
         if below.is_empty() && Some(child) != newest {
             lineage.workers.push(child);
@@ -44,7 +48,7 @@ pub fn find(
         }
         lineage.workers.extend(below);
     }
-    Ok(Some(lineage))
+    Ok(Some(lineage).filter(|found| found.parents.len() <= MOST_PARENTS))
 }
 
 /// The kernel lists a worker behind the next lsphp, however old it is, when its own has ended.
@@ -105,6 +109,15 @@ mod tests {
         let reloaded = proc(&[(1, "serving:7", "20 8 "), (8, "lsphp", ""), (20, "lsphp", "")]);
         let found = find(reloaded.path(), 1, Path::new(LSPHP), true, 9).unwrap().unwrap();
         assert_eq!(found, Lineage { parents: vec![20], workers: vec![8] });
+
+        // A site may have children with children; all of them count.
+        let many = proc(&[(1, "serving:7", "7 8 "), (7, "lsphp", "20 21 "), (8, "lsphp", "22 23 ")]);
+        assert_eq!(find(many.path(), 1, Path::new(LSPHP), true, 2).unwrap(), None);
+        let parents: String = (100..=100 + MOST_PARENTS).map(|pid| format!("{pid} ")).collect();
+        let each = (100..=100 + u32::try_from(MOST_PARENTS).unwrap()).map(|pid| (pid, "lsphp", "9 "));
+        let all: Vec<_> =
+            [(1, "serving:7", parents.as_str()), (9, "lsphp", "")].into_iter().chain(each).collect();
+        assert_eq!(find(proc(&all).path(), 1, Path::new(LSPHP), true, 99).unwrap(), None);
 
         let idle = proc(&[(1, "serving:7", "5 "), (5, "lsphp", "")]);
         let found = find(idle.path(), 1, Path::new(LSPHP), true, 9).unwrap().unwrap();

@@ -11,20 +11,18 @@ use crate::kernel_file;
 const PID_LENGTH: u64 = 8;
 
 /// The pids of lsphp's children that are lsphp too, `executed` as that: as PID 1 it is also the parent of every
-/// orphan of the site's, who may have made any number of them. `None`: it has more than `most` children, and
-/// looking through them would take as long as the site likes.
-pub fn find(proc: &Path, pid: u32, executed: &Path, most: usize) -> io::Result<Option<Vec<u32>>> {
-    match children(proc, pid, most) {
-        Ok(children) => Ok(those(children, most, |child| is_named(proc, child, executed))),
+/// orphan of the site's, who may have made any number of them. `None`: it has more children than are `left` to be
+/// looked through, which would take as long as the site likes.
+pub fn find(proc: &Path, pid: u32, executed: &Path, left: &mut usize) -> io::Result<Option<Vec<u32>>> {
+    match children(proc, pid, *left) {
+        Ok(children) => Ok(those(children, left, |child| is_named(proc, child, executed))),
         // A kernel without CONFIG_PROC_CHILDREN: everybody is asked whose child it is.
-        Err(_) => Ok(those(processes(proc, most)?, most, |process| is_child(proc, process, pid, executed))),
+        Err(_) => Ok(those(processes(proc, *left)?, &mut { *left }, |it| is_child(proc, it, pid, executed))),
     }
 }
 
-fn those(mut pids: Vec<u32>, most: usize, is_worker: impl Fn(u32) -> bool) -> Option<Vec<u32>> {
-    if pids.len() > most {
-        return None;
-    }
+fn those(mut pids: Vec<u32>, left: &mut usize, is_worker: impl Fn(u32) -> bool) -> Option<Vec<u32>> {
+    *left = left.checked_sub(pids.len())?;
     pids.retain(|pid| is_worker(*pid));
     Some(pids)
 }
@@ -78,8 +76,8 @@ mod tests {
             fs::write(directory.join("stat"), stat).unwrap();
         }
         fs::create_dir(proc.path().join("net")).unwrap();
-        let found = |most| {
-            let mut pids = find(proc.path(), 1, Path::new("/opt/php-with-jemalloc"), most).unwrap()?;
+        let found = |mut most| {
+            let mut pids = find(proc.path(), 1, Path::new("/opt/php-with-jemalloc"), &mut most).unwrap()?;
             pids.sort_unstable();
             Some(pids)
         };
@@ -89,7 +87,7 @@ mod tests {
         assert_eq!((found(4), found(3)), (Some(vec![8, 10]), None), "among the children");
         fs::write(proc.path().join("1/task/1/children"), "").unwrap();
         assert_eq!(found(0), Some(vec![]));
-        assert!(find(Path::new("/nonexistent"), 1, Path::new("lsphp"), 9).is_err());
+        assert!(find(Path::new("/nonexistent"), 1, Path::new("lsphp"), &mut 9).is_err());
     }
 
     #[test]

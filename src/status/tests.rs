@@ -71,6 +71,13 @@ pub(crate) fn example() -> Status {
 }
 
 #[test]
+fn workers_are_read_as_long_as_there_is_time() {
+    let read = |until| read_until(until, &[7, 8], |pid| (*pid == 7).then_some(*pid));
+    assert_eq!((read(None), read(Some(cpu_time() + TIME_OUTSIDE))), (Some(vec![7]), Some(vec![7])));
+    assert_eq!(read(Some(Duration::ZERO)), None);
+}
+
+#[test]
 fn the_text() {
     let text =
         Table { status: &example(), busy_for: |row: &Row| (row.pid == 8).then_some(Duration::from_secs(65)) };

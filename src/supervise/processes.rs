@@ -13,7 +13,7 @@ const MOST: usize = 4 << 20;
 /// Children of `parent` that are lsphp, `executed` as that.
 pub fn children(parent: Pid, executed: &Path) -> Vec<Pid> {
     let pid = parent.as_raw().cast_unsigned();
-    let found = workers::find(Path::new("/proc"), pid, executed, MOST);
+    let found = workers::find(Path::new("/proc"), pid, executed, &mut { MOST });
     let pids = found.ok().flatten().unwrap_or_default();
     pids.into_iter().map(|pid| Pid::from_raw(pid.cast_signed())).collect()
 }

@@ -93,6 +93,21 @@ fn titles_and_command_lines_are_escaped_and_bounded() {
     );
 }
 
+/// What it costs to look does not grow with what a site says that its limit is.
+#[test]
+fn more_children_than_any_site_has_are_not_looked_through() {
+    let site = without_root("mallory", support::UID).start();
+    let script = r#"cd /run/cac-lsphp; sed 's/"workers":{"value":7,/"workers":{"value":4000000000,/' run.json >next
+        grep -q 4000000000 next; mv next run.json
+        cp /bin/sleep /tmp/lsphp; for n in $(seq 1100); do (/tmp/lsphp 1000 &); done"#;
+    as_site(&site, script);
+    let look = list();
+    let status = &one(&look, &container(&site))["status"];
+    assert_eq!(status["pool"]["limit"], 4_000_000_000_u32, "{status:#}");
+    let rows = status["workers"].as_array().unwrap().len();
+    assert_eq!((&status["pool"]["workers"], rows), (&Value::Null, 0));
+}
+
 /// Ended with its whole group.
 struct Background(Child);
 
