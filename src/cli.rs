@@ -21,6 +21,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::healthcheck::HealthcheckArgs;
 use crate::exit::Exit;
+use crate::one_line::OneLine;
 
 #[derive(Debug, Parser)]
 #[command(name = "cac-lsphp", version = env!("CAC_LSPHP_VERSION"), about, propagate_version = true)]
@@ -173,5 +174,6 @@ fn complain(message: impl std::fmt::Display) {
 
 /// The same of another program's.
 pub(crate) fn complain_as(program: &str, message: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "{program}: {}", message.to_string().replace('\n', " "));
+    let message = message.to_string().replace('\n', " ");
+    let _ = writeln!(io::stderr(), "{program}: {}", OneLine(message));
 }

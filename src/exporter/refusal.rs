@@ -19,7 +19,7 @@ pub struct Refusal {
 /// What it has of the record's are numbers and names that were checked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    #[error("unreadable: {RUN_RECORD} cannot be read: {}; see who wrote it, then restart the container", .0.replace(char::is_control, " "))]
+    #[error("unreadable: {RUN_RECORD} cannot be read: {0}; see who wrote it, then restart the container")]
     Unreadable(String),
     /// The recorded process is not there, or has another start time.
     #[error(

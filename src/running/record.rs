@@ -14,6 +14,7 @@ use crate::address::Address;
 use crate::cgroup::EventFiles;
 use crate::identity::Site;
 use crate::kernel_file;
+use crate::one_line::OneLine;
 use crate::paths::RUN_RECORD;
 use crate::plan::php_ini::IniPlan;
 use crate::plan::{FrontEndPlan, ListenerPlan, MemoryPlan, OpcachePlan, Plan, SupervisionPlan, WorkersPlan};
@@ -22,6 +23,9 @@ use crate::root::Root;
 /// More than any record has: it names the variables that are passed on, and the kernel takes 2 MiB
 /// of them at most.
 const MAX_SIZE: u64 = 2 << 20;
+
+/// Characters of why a text is no record.
+const LONGEST_CAUSE: usize = 200;
 
 /// A run. It is written with the whole plan, and read with the part of it that readers use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,7 +173,11 @@ impl<P: DeserializeOwned> RunRecord<P> {
     }
 
     fn parse(bytes: &[u8]) -> io::Result<Self> {
-        serde_json::from_slice(bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+        serde_json::from_slice(bytes).map_err(|error| {
+            // It quotes what the site may have written.
+            let cause: String = error.to_string().chars().take(LONGEST_CAUSE).collect();
+            io::Error::new(ErrorKind::InvalidData, OneLine(cause).to_string())
+        })
     }
 }
 
@@ -286,6 +294,10 @@ mod tests {
             with("null, \"home\"", "\"a/b\", \"home\""),
         ] {
             assert!(<RunRecord>::parse(text.as_bytes()).is_err(), "{text}");
+        }
+        for word in ["\\u001b]0;owned\\u0007".to_owned(), "x".repeat(9000)] {
+            let error = <RunRecord>::parse(with("cac_lsphp", &word).as_bytes()).unwrap_err().to_string();
+            assert!(error.len() < 300 && !error.contains(char::is_control), "{error:?}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a site can write is shown escaped and bounded.
 
+use std::os::unix::fs::chown;
+
 use super::*;
 
 #[test]
@@ -28,6 +30,25 @@ fn a_title_cannot_reach_the_terminal() {
     assert!(!watched.contains(|character: char| character.is_control() && character != '\n'), "{watched:?}");
     let metrics = String::from_utf8(status(&site, ["--format", "openmetrics"]).stdout).unwrap();
     assert!(!metrics.contains("owned"), "{metrics}");
+}
+
+/// In a start without root the record is the site's.
+#[test]
+fn a_record_cannot_reach_the_terminal() {
+    let user = format!("{0}:{0}", support::UID);
+    let site =
+        Site::new().options(["--no-healthcheck", "--user", &user, "--tmpfs", "/run:uid=61045,gid=61045"]);
+    chown(site.home(), Some(support::UID), Some(support::UID)).unwrap();
+    let site = site.start();
+    let lie = r#"cd /run/cac-lsphp; sed -i 's/"opened_by":"[a-z_]*"/"opened_by":"\\u001b]0;owned\\u0007"/' run.json
+        grep -q owned run.json"#;
+    site.exec(["sh", "-ec", lie]);
+    for command in [&["status"][..], &["opcache", "status"], &["doctor"], &["healthcheck"]] {
+        let root = ["exec", "--user", "0", &site.name, "cac-lsphp"];
+        let said = support::lines(&docker(root.iter().chain(command)));
+        assert!(said.contains("owned") && said.lines().count() == 1, "{command:?}: {said:?}");
+        assert!(!said.trim_end().contains(char::is_control), "{command:?}: {said:?}");
+    }
 }
 
 /// It may make any number of processes, and what it costs to look does not grow with them.
