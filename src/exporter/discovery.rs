@@ -5,7 +5,7 @@
 //! cannot, comes before one of the site's.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -153,7 +153,7 @@ impl Search {
     fn compare(&mut self, place: Place, file: File) {
         let Ok(status) = file.metadata() else { return };
         let file_id = (status.dev(), status.ino());
-        if !self.read(&place, file, file_id) {
+        if !self.read(&place, file, &status) {
             return;
         }
         let record = self.records.iter().find(|(id, _)| *id == file_id);
@@ -168,14 +168,19 @@ impl Search {
     }
 
     /// Reads a record unless that was done; whether it is known.
-    fn read(&mut self, place: &Place, file: File, id: FileId) -> bool {
+    fn read(&mut self, place: &Place, file: File, status: &Metadata) -> bool {
+        let id = (status.dev(), status.ino());
         if self.records.iter().any(|(known, _)| *known == id) {
             return true;
         }
         if self.records.len() >= MOST_RECORDS {
             return false;
         }
-        let run = Record::read_from(file, LONGEST_RECORD);
+        // What the kernel makes up has no length, and to read it may do something, as of /proc/kmsg.
+        let run = match status.len() {
+            1..=LONGEST_RECORD => Record::read_from(file, LONGEST_RECORD),
+            length => Err(io::Error::new(ErrorKind::InvalidData, format!("it has {length} bytes"))),
+        };
         let run = run.map_err(|error| self.refuse(place, Reason::Unreadable(error.to_string()))).ok();
         self.records.push((id, run));
         true

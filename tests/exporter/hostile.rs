@@ -1,5 +1,6 @@
 //! What a site can write gains it nothing: it is not shown as another one, and the others are shown on time.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 
 use super::*;
@@ -96,6 +97,25 @@ fn titles_and_command_lines_are_escaped_and_bounded() {
     );
 }
 
+/// Which a site may lay over its record where it can make a user namespace: what the kernel makes up is not read, as
+/// /proc/kmsg would be used up by it.
+#[test]
+fn a_file_of_the_kernels_is_not_read() {
+    let lay = "mount -t tmpfs tmpfs /run; mkdir /run/cac-lsphp; cd /run/cac-lsphp; echo >run.json
+        mount --bind /proc/version run.json; exec sleep 600";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-ec", lay]).stdin(Stdio::null()).process_group(0);
+    let planted = Background(command.spawn().unwrap());
+    let name = format!("pid-{}", planted.0.id());
+    wait_until(|| {
+        let look = list();
+        let refused = look["refused"].as_array().unwrap().iter().find(|refused| refused["container"] == name);
+        let message = refused.map(|refused| refused["message"].to_string()).unwrap_or_default();
+        let is_unread = message.contains("unreadable: ") && message.contains(" it has 0 bytes;");
+        if is_unread { Ok(()) } else { Err(look.to_string()) }
+    });
+}
+
 /// What it costs to look does not grow with what a site says that its limit is.
 #[test]
 fn more_children_than_any_site_has_are_not_looked_through() {
@@ -124,7 +144,6 @@ impl Drop for Background {
 /// Mount namespaces with the record of a site that is not theirs come and go, a hundred a second as far as the machine
 /// can, for 20 seconds at most.
 fn come_and_go(record: &std::path::Path) -> Background {
-    use std::os::unix::process::CommandExt;
     let one = "mount -t tmpfs tmpfs /run && mkdir /run/cac-lsphp && cp $RECORD /run/cac-lsphp/run.json && exec sleep 0.01";
     let all = format!("for n in $(seq 2000); do unshare --mount sh -c '{one}' & sleep 0.01; done; wait");
     let mut command = Command::new("timeout");

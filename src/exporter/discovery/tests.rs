@@ -159,10 +159,11 @@ type Plant = fn(&Machine, &Path);
 
 #[test]
 fn what_is_no_file_of_its_own_is_refused() {
-    let plants: [(&str, Plant); 5] = [
+    let plants: [(&str, Plant); 6] = [
         ("link", |machine, path| symlink(machine.root("b/run/cac-lsphp/run.json"), path).unwrap()),
         ("fifo", |_, path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),
         ("directory", |_, path| fs::create_dir(path).unwrap()),
+        ("empty", |_, path| fs::write(path, "").unwrap()),
         ("large", |_, path| fs::write(path, vec![b' '; 100 << 20]).unwrap()),
         ("deep", |_, path| fs::write(path, "[".repeat(100_000)).unwrap()),
     ];
@@ -176,6 +177,8 @@ fn what_is_no_file_of_its_own_is_refused() {
         machine.run(&lsphp(7, "a"));
         println!("{what}");
         machine.refuses("unreadable");
+        let is_unread = machine.found().refused[0].to_string().contains(" bytes;");
+        assert_eq!(is_unread, ["empty", "large"].contains(&what), "{what}");
     }
 }
 
