@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::process::{Identity, container, namespace, outer_uid};
+use super::process::{Identity, UidMap, container, namespace};
 use super::refusal::{Reason, Refusal};
 use crate::paths::RUN_RECORD;
 use crate::running::RunRecord;
@@ -159,8 +159,8 @@ impl Search {
         let record = self.records.iter().find(|(id, _)| *id == file_id);
         let Some(run) = record.and_then(|(_, run)| run.as_ref()) else { return };
         match check(&place.process(), run, status.uid()) {
-            Ok((uid, author)) if self.site.as_ref().is_none_or(|site| author < site.author) => {
-                self.site = Some(Site::new(place, run.clone(), uid, author));
+            Ok((uids, uid, author)) if self.site.as_ref().is_none_or(|site| author < site.author) => {
+                self.site = Some(Site::new(place, run.clone(), &uids, uid, author));
             }
             Ok(_) => {}
             Err(reason) => self.refuse(&place, reason),
@@ -196,9 +196,9 @@ impl Search {
     }
 }
 
-/// Whether the process is what `run` says, and if so the site's uid here, and who wrote the record, a file of `owner`.
-/// A start is its root's, inside, until it drops that.
-fn check(process: &Path, run: &Record, owner: u32) -> Result<(u32, Author), Reason> {
+/// Whether the process is what `run` says, and if so its uids, the site's uid here, and who wrote the record, a file of
+/// `owner`. A start is its root's, inside, until it drops that.
+fn check(process: &Path, run: &Record, owner: u32) -> Result<(UidMap, u32, Author), Reason> {
     let no_process = Reason::NoProcess { recorded: run.pid };
     let stat = ProcessStat::read(process).ok().filter(|stat| stat.start_ticks == run.start_ticks);
     let (Some(stat), Ok(identity)) = (stat, Identity::read(process)) else { return Err(no_process) };
@@ -206,12 +206,13 @@ fn check(process: &Path, run: &Record, owner: u32) -> Result<(u32, Author), Reas
     if identity.inner_pid != run.pid || !is_same_space {
         return Err(no_process);
     }
-    let (recorded, root) = (outer_uid(process, run.plan.site.uid.as_raw()), outer_uid(process, 0));
+    let uids = UidMap::of(process);
+    let (recorded, root) = (uids.outer(run.plan.site.uid.as_raw()), uids.outer(0));
     let is_starting = stat.comm == OUR_COMM && root.is_some_and(|root| identity.is_only(root));
     let Some(uid) = recorded.filter(|uid| identity.is_only(*uid) || is_starting) else {
         return Err(Reason::OtherUid { recorded, actual: identity.uids[0] });
     };
-    Ok((uid, if root == Some(owner) { Author::Root } else { Author::Site }))
+    Ok((uids, uid, if root == Some(owner) { Author::Root } else { Author::Site }))
 }
 
 fn container_of(place: &Place) -> String {
@@ -219,10 +220,9 @@ fn container_of(place: &Place) -> String {
 }
 
 impl Site {
-    fn new(place: Place, mut run: Record, uid: u32, author: Author) -> Self {
-        let process = place.process();
+    fn new(place: Place, mut run: Record, uids: &UidMap, uid: u32, author: Author) -> Self {
         // The tables of sockets that are read here have uids as they are here.
-        run.listener.uid = outer_uid(&process, run.listener.uid).unwrap_or(run.listener.uid);
+        run.listener.uid = uids.outer(run.listener.uid).unwrap_or(run.listener.uid);
         Self { container: container_of(&place), place, run, uid, author }
     }
 

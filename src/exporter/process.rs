@@ -53,10 +53,21 @@ pub fn namespace(process: &Path, kind: &str) -> io::Result<PathBuf> {
     std::fs::read_link(process.join("ns").join(kind))
 }
 
-/// What this machine calls the uid that the process calls `uid`; `None`: nothing.
-pub fn outer_uid(process: &Path, uid: u32) -> Option<u32> {
-    let map = kernel_file::read(&process.join("uid_map")).ok()?;
-    mapped(&String::from_utf8_lossy(&map), uid)
+/// A process's user namespace, at one moment: the next it may be in another one.
+#[derive(Debug)]
+pub struct UidMap(String);
+
+impl UidMap {
+    /// Of a process that is gone, without anybody.
+    pub fn of(process: &Path) -> Self {
+        let map = kernel_file::read(&process.join("uid_map")).unwrap_or_default();
+        Self(String::from_utf8_lossy(&map).into_owned())
+    }
+
+    /// What this machine calls the uid that the process calls `uid`; `None`: nothing.
+    pub fn outer(&self, uid: u32) -> Option<u32> {
+        mapped(&self.0, uid)
+    }
 }
 
 /// Lines of first uid inside, first uid outside, and how many, see user_namespaces(7).
@@ -94,7 +105,7 @@ mod tests {
         let uid = nix::unistd::geteuid().as_raw();
         assert_eq!(identity.inner_pid, std::process::id());
         assert!(identity.is_only(uid) && !identity.is_only(uid + 1));
-        assert_eq!(outer_uid(process, uid), Some(uid));
+        assert_eq!(UidMap::of(process).outer(uid), Some(uid));
         assert!(namespace(process, "mnt").unwrap().to_str().unwrap().starts_with("mnt:["));
     }
 

@@ -1,4 +1,5 @@
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{chown, symlink};
 
 use tempfile::TempDir;
@@ -139,6 +140,21 @@ fn only_root_starts_a_site_of_another_uid() {
         let author = if owner == 0 { Author::Root } else { Author::Site };
         assert!(found.sites.iter().all(|site| site.author == author), "{uid} {owner}");
     }
+}
+
+/// Between two reads a process can enter a user namespace where it is root.
+#[test]
+fn the_uids_of_a_process_are_read_once() {
+    let machine = Machine::new();
+    machine.record("a", 0, &[]);
+    machine.run(&lsphp(7, "a"));
+    let map = machine.proc().join("7/uid_map");
+    fs::remove_file(&map).unwrap();
+    nix::unistd::mkfifo(&map, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut held = fs::File::options().read(true).write(true).open(&map).unwrap();
+    held.write_all(b"0 0 4294967295\n").unwrap();
+    let found = machine.found();
+    assert_eq!(found.sites.iter().map(|site| site.author).collect::<Vec<_>>(), [Author::Root]);
 }
 
 /// Whichever process is looked at first.
