@@ -4,7 +4,7 @@
 //! kernel's word: the pid, its namespace, the start time and the uid. A record that root has written, which the site
 //! cannot, comes before one of the site's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -16,11 +16,15 @@ use crate::paths::RUN_RECORD;
 use crate::running::RunRecord;
 use crate::running::place::Place;
 use crate::running::process::{OUR_COMM, ProcessStat};
+use crate::running::workers::children;
 use crate::status::StatusPlan;
 
 /// Processes of a mount namespace that are looked at, oldest pids first. What is recorded is mostly the first; with
 /// programs that share the host's namespace it is not, and a site can make any number.
 const MOST_MEMBERS: usize = 1024;
+
+/// Threads of the kernel, of which there are as many as there may be pids (PID_MAX_LIMIT).
+const MOST_THREADS: usize = 4 << 20;
 
 /// Different records of a mount namespace that are looked at.
 const MOST_RECORDS: usize = 4;
@@ -40,6 +44,8 @@ pub struct Site {
     /// As this machine numbers it.
     pub uid: u32,
     pub author: Author,
+    /// The record.
+    file: FileId,
 }
 
 /// Who wrote the record.
@@ -78,21 +84,28 @@ pub fn find(proc: &Path) -> io::Result<Found> {
     for members in mount_namespaces(proc, &mut found.hidden)?.values() {
         match Search::through(proc, members) {
             Search { site: Some(site), .. } => found.sites.push(site),
-            search => strays.extend(search.refusal),
+            Search { refusal: Some(refusal), records, .. } => {
+                strays.push((refusal, records.into_iter().map(|(id, _)| id).collect::<Vec<_>>()));
+            }
+            _ => {}
         }
     }
+    // Who sees a site's record, such as a program with a mount namespace of its own, and is not it.
+    let files: BTreeSet<_> = found.sites.iter().map(|site| site.file).collect();
+    let is_other = |stray: &Refusal| matches!(stray.reason, Reason::NoProcess { .. });
+    strays.retain(|(stray, seen)| !is_other(stray) || !seen.iter().all(|id| files.contains(id)));
+    found.refused = strays.into_iter().map(|(refusal, _)| refusal).collect();
     one_in_a_container(&mut found);
     names_are_their_owners(&mut found);
-    // A program of a site's that has a mount namespace of its own sees the site's record, and is not it.
-    strays.retain(|stray| !found.sites.iter().any(|site| site.has(proc, stray)));
-    found.refused.extend(strays);
     Ok(found)
 }
 
 /// The processes of each, by pid.
 fn mount_namespaces(proc: &Path, hidden: &mut usize) -> io::Result<BTreeMap<PathBuf, Vec<u32>>> {
     let names = std::fs::read_dir(proc)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut pids: Vec<u32> = names.filter_map(|name| name.parse().ok()).collect();
+    let kernels = kernel_threads(proc);
+    let pids = names.filter_map(|name| name.parse().ok()).filter(|pid| !kernels.contains(pid));
+    let mut pids: Vec<u32> = pids.collect();
     pids.sort_unstable();
     let mut namespaces: BTreeMap<PathBuf, Vec<u32>> = BTreeMap::new();
     for pid in pids {
@@ -113,6 +126,16 @@ fn mount_namespaces(proc: &Path, hidden: &mut usize) -> io::Result<BTreeMap<Path
         }
     }
     Ok(namespaces)
+}
+
+/// A few for each processor, which come first in the host's mount namespace.
+fn kernel_threads(proc: &Path) -> BTreeSet<u32> {
+    const PARENT: u32 = 2;
+    let parent = ProcessStat::read(&proc.join(PARENT.to_string()));
+    if !parent.is_ok_and(|stat| stat.comm == b"kthreadd" && stat.parent == 0) {
+        return BTreeSet::new();
+    }
+    children(proc, PARENT, MOST_THREADS).unwrap_or_default().into_iter().collect()
 }
 
 /// Through one mount namespace.
@@ -160,7 +183,7 @@ impl Search {
         let Some(run) = record.and_then(|(_, run)| run.as_ref()) else { return };
         match check(&place.process(), run, status.uid()) {
             Ok((uids, uid, author)) if self.site.as_ref().is_none_or(|site| author < site.author) => {
-                self.site = Some(Site::new(place, run.clone(), &uids, uid, author));
+                self.site = Some(Site::new(place, run.clone(), &uids, uid, author, file_id));
             }
             Ok(_) => {}
             Err(reason) => self.refuse(&place, reason),
@@ -220,23 +243,15 @@ fn container_of(place: &Place) -> String {
 }
 
 impl Site {
-    fn new(place: Place, mut run: Record, uids: &UidMap, uid: u32, author: Author) -> Self {
+    fn new(place: Place, mut run: Record, uids: &UidMap, uid: u32, author: Author, file: FileId) -> Self {
         // The tables of sockets that are read here have uids as they are here.
         run.listener.uid = uids.outer(run.listener.uid).unwrap_or(run.listener.uid);
-        Self { container: container_of(&place), place, run, uid, author }
+        Self { container: container_of(&place), place, run, uid, author, file }
     }
 
     /// Whether its process is still the one that was found: else what was read may be another one's.
     pub fn is_there(&self) -> bool {
         ProcessStat::read(&self.place.process()).is_ok_and(|stat| stat.start_ticks == self.run.start_ticks)
-    }
-
-    /// Whether a process that sees a record runs in this site's container.
-    fn has(&self, proc: &Path, stray: &Refusal) -> bool {
-        let shared = namespace(&proc.join("self"), "pid").ok();
-        let space = namespace(&proc.join(stray.pid.to_string()), "pid").ok();
-        stray.container == self.container
-            || space.is_some_and(|space| Some(&space) != shared.as_ref() && space == self.run.pid_namespace)
     }
 }
 

@@ -28,7 +28,7 @@ fn those(mut pids: Vec<u32>, left: &mut usize, is_worker: impl Fn(u32) -> bool) 
 }
 
 /// At least one more than `most`, if there are as many.
-fn children(proc: &Path, pid: u32, most: usize) -> io::Result<Vec<u32>> {
+pub(crate) fn children(proc: &Path, pid: u32, most: usize) -> io::Result<Vec<u32>> {
     let bytes = PID_LENGTH.saturating_mul(most as u64 + 1);
     let list = kernel_file::read_start(&proc.join(format!("{pid}/task/{pid}/children")), bytes)?;
     // What has no blank behind it may be half a pid.

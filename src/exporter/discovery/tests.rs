@@ -266,3 +266,37 @@ fn a_program_with_mounts_of_its_own_is_no_lie() {
     let found = machine.found();
     assert_eq!((found.sites.len(), found.refused), (1, vec![]));
 }
+
+/// Such as a service of the host, or another container, that has the site's /run.
+#[test]
+fn who_sees_a_record_of_a_site_elsewhere_is_no_lie() {
+    let machine = Machine::new();
+    machine.record("a", 0, &[]);
+    machine.run(&lsphp(7, "a"));
+    let seen = machine.root("bb/run/cac-lsphp");
+    fs::create_dir_all(&seen).unwrap();
+    fs::hard_link(machine.root("a/run/cac-lsphp/run.json"), seen.join("run.json")).unwrap();
+    machine.run(&Process { start: 400, ..lsphp(40, "bb") });
+    let found = machine.found();
+    assert_eq!((found.sites.len(), found.refused), (1, vec![]));
+    fs::remove_dir_all(machine.proc().join("7")).unwrap();
+    machine.refuses("no such process");
+}
+
+/// Of a machine with many processors there are more than processes are looked at.
+#[test]
+fn threads_of_the_kernel_are_left_out() {
+    let machine = Machine::new();
+    let threads: Vec<_> = (3..=3 + MOST_MEMBERS).map(|pid| pid.to_string()).collect();
+    for thread in &threads {
+        fs::create_dir_all(machine.proc().join(thread).join("ns")).unwrap();
+        symlink("mnt:[5]", machine.proc().join(thread).join("ns/mnt")).unwrap();
+    }
+    fs::create_dir_all(machine.proc().join("2/task/2")).unwrap();
+    fs::write(machine.proc().join("2/task/2/children"), threads.join(" ") + " ").unwrap();
+    let stat = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 1 0 0 20 0 1 0 24 0 0\n";
+    fs::write(machine.proc().join("2/stat"), stat).unwrap();
+    machine.record("a", 0, &[]);
+    machine.run(&Process { mounts: 5, ..lsphp(4000, "a") });
+    assert_eq!(machine.found().sites.len(), 1);
+}
