@@ -4,27 +4,22 @@
 //! kernel's word: the pid, its namespace, the start time and the uid. A record that root has written, which the site
 //! cannot, comes before one of the site's.
 
+mod namespaces;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use self::namespaces::mount_namespaces;
 use super::process::{Identity, UidMap, container, namespace};
 use super::refusal::{Reason, Refusal};
 use crate::paths::RUN_RECORD;
 use crate::running::RunRecord;
 use crate::running::place::Place;
 use crate::running::process::{OUR_COMM, ProcessStat};
-use crate::running::workers::children;
 use crate::status::StatusPlan;
-
-/// Processes of a mount namespace that are looked at, oldest pids first. What is recorded is mostly the first; with
-/// programs that share the host's namespace it is not, and a site can make any number.
-const MOST_MEMBERS: usize = 1024;
-
-/// Threads of the kernel, of which there are as many as there may be pids (PID_MAX_LIMIT).
-const MOST_THREADS: usize = 4 << 20;
 
 /// Different records of a mount namespace that are looked at.
 const MOST_RECORDS: usize = 4;
@@ -51,8 +46,10 @@ pub struct Site {
 /// Who wrote the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Author {
-    /// Not the site, which can then not have changed it.
+    /// This machine's root: the site cannot have changed it.
     Root,
+    /// The site's root, in a user namespace: whoever has made that, which may be any user of this machine.
+    ItsRoot,
     /// User and domain are what the site says they are.
     Site,
 }
@@ -60,7 +57,7 @@ pub enum Author {
 impl Author {
     pub fn word(self) -> &'static str {
         match self {
-            Self::Root => "root",
+            Self::Root | Self::ItsRoot => "root",
             Self::Site => "site",
         }
     }
@@ -100,44 +97,6 @@ pub fn find(proc: &Path) -> io::Result<Found> {
     Ok(found)
 }
 
-/// The processes of each, by pid.
-fn mount_namespaces(proc: &Path, hidden: &mut usize) -> io::Result<BTreeMap<PathBuf, Vec<u32>>> {
-    let names = std::fs::read_dir(proc)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let kernels = kernel_threads(proc);
-    let pids = names.filter_map(|name| name.parse().ok()).filter(|pid| !kernels.contains(pid));
-    let mut pids: Vec<u32> = pids.collect();
-    pids.sort_unstable();
-    let mut namespaces: BTreeMap<PathBuf, Vec<u32>> = BTreeMap::new();
-    for pid in pids {
-        let directory = proc.join(pid.to_string());
-        match namespace(&directory, "mnt") {
-            Ok(namespace) => {
-                let members = namespaces.entry(namespace).or_default();
-                if members.len() < MOST_MEMBERS {
-                    members.push(pid);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                let is_contained = |process: Identity| process.is_contained;
-                *hidden += usize::from(Identity::read(&directory).is_ok_and(is_contained));
-            }
-            // It has ended.
-            Err(_) => {}
-        }
-    }
-    Ok(namespaces)
-}
-
-/// A few for each processor, which come first in the host's mount namespace.
-fn kernel_threads(proc: &Path) -> BTreeSet<u32> {
-    const PARENT: u32 = 2;
-    let parent = ProcessStat::read(&proc.join(PARENT.to_string()));
-    if !parent.is_ok_and(|stat| stat.comm == b"kthreadd" && stat.parent == 0) {
-        return BTreeSet::new();
-    }
-    children(proc, PARENT, MOST_THREADS).unwrap_or_default().into_iter().collect()
-}
-
 /// Through one mount namespace.
 #[derive(Default)]
 struct Search {
@@ -156,7 +115,7 @@ impl Search {
         let mut search = Self::default();
         for pid in members {
             search.look_at(proc, *pid);
-            if search.site.as_ref().is_some_and(|site| site.author == Author::Root) {
+            if search.site.as_ref().is_some_and(|site| site.author != Author::Site) {
                 break;
             }
         }
@@ -235,7 +194,12 @@ fn check(process: &Path, run: &Record, owner: u32) -> Result<(UidMap, u32, Autho
     let Some(uid) = recorded.filter(|uid| identity.is_only(*uid) || is_starting) else {
         return Err(Reason::OtherUid { recorded, actual: identity.uids[0] });
     };
-    Ok((uids, uid, if root == Some(owner) { Author::Root } else { Author::Site }))
+    let author = match root {
+        Some(0) if owner == 0 => Author::Root,
+        Some(root) if owner == root => Author::ItsRoot,
+        _ => Author::Site,
+    };
+    Ok((uids, uid, author))
 }
 
 fn container_of(place: &Place) -> String {
@@ -272,22 +236,23 @@ fn one_in_a_container(found: &mut Found) {
     }
 }
 
-/// A site cannot take the user or the domain of one that root has started.
+/// None can take the user or the domain of one that this machine's root has started.
 fn names_are_their_owners(found: &mut Found) {
     let names = |site: &Site| {
         let plan = &site.run.plan.site;
-        [Some(format!("user {}", plan.user)), plan.domain.as_ref().map(|domain| format!("domain {domain}"))]
+        let domain = plan.domain.as_ref().map(|domain| format!("domain {domain}"));
+        [format!("user {}", plan.user)].into_iter().chain(domain)
     };
-    let by_root = found.sites.iter().filter(|site| site.author == Author::Root);
-    let owners: BTreeMap<String, u32> =
-        by_root.flat_map(|site| names(site).into_iter().flatten().map(|name| (name, site.uid))).collect();
+    let mut owners: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    for site in found.sites.iter().filter(|site| site.author == Author::Root) {
+        names(site).for_each(|name| owners.entry(name).or_default().push(site.uid));
+    }
     for site in std::mem::take(&mut found.sites) {
-        let mut names = names(&site).into_iter().flatten();
-        let taken = names.find_map(|name| {
-            let owner = *owners.get(&name).filter(|owner| **owner != site.uid)?;
-            Some(Reason::NameTaken { name, owner })
+        let taken = names(&site).find_map(|name| {
+            let owners = owners.get(&name).filter(|owners| !owners.contains(&site.uid))?;
+            Some(Reason::NameTaken { name, owner: *owners.first()? })
         });
-        match taken.filter(|_| site.author == Author::Site) {
+        match taken.filter(|_| site.author != Author::Root) {
             Some(reason) => found.refused.push(site.refused(reason)),
             None => found.sites.push(site),
         }

@@ -32,7 +32,7 @@ pub enum Reason {
     /// Its container has a site already.
     #[error("second record: {RUN_RECORD} is one more in a container that has a site already")]
     SecondRecord,
-    /// A site that root has started has that user or domain, with another uid.
+    /// A site that this machine's root has started has that user or domain, with another uid.
     #[error("name taken: {RUN_RECORD} says {name}, which is uid {owner}'s: it lies about who it is")]
     NameTaken { name: String, owner: u32 },
 }

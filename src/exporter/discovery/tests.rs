@@ -1,6 +1,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{chown, symlink};
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
@@ -256,6 +257,42 @@ fn a_site_cannot_take_the_name_of_one_that_root_has_started() {
     }
 }
 
+/// Any user of the machine can be root in a namespace, and start a site there under any name.
+#[test]
+fn the_root_of_a_namespace_owns_no_name() {
+    for (owner, is_taken) in [(0, true), (300_000, false)] {
+        let machine = Machine::new();
+        machine.record("a", owner, &[]);
+        machine.run(&Process { uid: if owner == 0 { SITE } else { owner + SITE }, ..lsphp(7, "a") });
+        for (pid, root, claim) in [(9, "bb", "alice"), (11, "ccc", "mallory")] {
+            // One that its own user, and one that its namespace's root has recorded.
+            let author = if root == "bb" { 61001 } else { 300_000 };
+            machine.record(root, author, &[("alice", claim), ("61045", "61001")]);
+            machine.run(&Process { uid: if root == "bb" { 61001 } else { 361_001 }, ..lsphp(pid, root) });
+        }
+        for pid in if owner == 0 { vec![11] } else { vec![7, 11] } {
+            fs::write(machine.proc().join(format!("{pid}/uid_map")), "0 300000 65536\n").unwrap();
+        }
+        let found = machine.found();
+        let words: Vec<_> = found.sites.iter().map(|site| site.author.word()).collect();
+        let expected = if is_taken { vec!["root"] } else { vec!["root", "site", "root"] };
+        assert_eq!(words, expected, "{:?}", found.refused);
+    }
+}
+
+/// Such as two of a panel's machines that were put together.
+#[test]
+fn a_name_may_have_several_owners() {
+    let machine = Machine::new();
+    for (pid, root, uid) in [(7, "a", 61001), (9, "bb", 61002), (11, "ccc", 61001), (13, "dddd", 61002)] {
+        let owner = if pid < 10 { 0 } else { uid };
+        machine.record(root, owner, &[("61045", &uid.to_string())]);
+        machine.run(&Process { uid, ..lsphp(pid, root) });
+    }
+    let found = machine.found();
+    assert_eq!((found.sites.len(), found.refused), (4, vec![]));
+}
+
 /// Such as a sandbox that PHP starts.
 #[test]
 fn a_program_with_mounts_of_its_own_is_no_lie() {
@@ -281,22 +318,4 @@ fn who_sees_a_record_of_a_site_elsewhere_is_no_lie() {
     assert_eq!((found.sites.len(), found.refused), (1, vec![]));
     fs::remove_dir_all(machine.proc().join("7")).unwrap();
     machine.refuses("no such process");
-}
-
-/// Of a machine with many processors there are more than processes are looked at.
-#[test]
-fn threads_of_the_kernel_are_left_out() {
-    let machine = Machine::new();
-    let threads: Vec<_> = (3..=3 + MOST_MEMBERS).map(|pid| pid.to_string()).collect();
-    for thread in &threads {
-        fs::create_dir_all(machine.proc().join(thread).join("ns")).unwrap();
-        symlink("mnt:[5]", machine.proc().join(thread).join("ns/mnt")).unwrap();
-    }
-    fs::create_dir_all(machine.proc().join("2/task/2")).unwrap();
-    fs::write(machine.proc().join("2/task/2/children"), threads.join(" ") + " ").unwrap();
-    let stat = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 1 0 0 20 0 1 0 24 0 0\n";
-    fs::write(machine.proc().join("2/stat"), stat).unwrap();
-    machine.record("a", 0, &[]);
-    machine.run(&Process { mounts: 5, ..lsphp(4000, "a") });
-    assert_eq!(machine.found().sites.len(), 1);
 }
