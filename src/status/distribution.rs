@@ -34,7 +34,6 @@ pub struct Distribution {
     largest_bytes: u64,
     /// With its page tables.
     largest_need_bytes: u64,
-    largest_own_bytes: u64,
     /// When the first was started, in seconds since 1970.
     since: Option<u64>,
 }
@@ -50,7 +49,6 @@ impl Distribution {
         self.worked_ms = self.worked_ms.saturating_add(worked);
         self.largest_bytes = self.largest_bytes.max(peak.bytes);
         self.largest_need_bytes = self.largest_need_bytes.max(peak.bytes.saturating_add(peak.page_tables));
-        self.largest_own_bytes = self.largest_own_bytes.max(peak.own);
         self.since = Some(self.since.map_or(peak.started_at, |since| since.min(peak.started_at)));
     }
 
@@ -78,10 +76,6 @@ impl Distribution {
     /// The largest with its page tables.
     pub fn largest_need(&self) -> Option<u64> {
         (self.samples() > 0).then_some(self.largest_need_bytes)
-    }
-
-    pub fn largest_own(&self) -> Option<u64> {
-        (self.samples() > 0).then_some(self.largest_own_bytes)
     }
 
     /// 95 % needed no more than this: the bound of a bucket, so up to half as much again as is exact.

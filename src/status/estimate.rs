@@ -90,8 +90,13 @@ impl Peaks {
     /// Of all that count.
     pub fn distribution(&self) -> Distribution {
         let mut all = self.left.clone();
-        self.here.values().filter(|peak| counts(peak)).for_each(|peak| all.add(*peak));
+        self.here().for_each(|peak| all.add(*peak));
         all
+    }
+
+    /// Those that count and have not left.
+    fn here(&self) -> impl Iterator<Item = &Peak> {
+        self.here.values().filter(|peak| counts(peak))
     }
 
     /// Exact while nobody has left.
@@ -99,8 +104,7 @@ impl Peaks {
         if self.left.samples() > 0 {
             return all.percentile_95();
         }
-        let mut sizes: Vec<u64> =
-            self.here.values().filter(|peak| counts(peak)).map(|peak| peak.bytes).collect();
+        let mut sizes: Vec<u64> = self.here().map(|peak| peak.bytes).collect();
         sizes.sort_unstable();
         percentile_95(&sizes)
     }
@@ -133,7 +137,7 @@ pub struct Estimate {
     pub largest_peak_bytes: Option<u64>,
     /// 95 % of the workers needed no more than this; up to half as much again as is exact once some have left.
     pub p95_peak_bytes: Option<u64>,
-    /// The most that one of them had when it was last looked at.
+    /// The most that one of them had when it was last looked at; null: all have left.
     pub largest_own_bytes: Option<u64>,
     /// null: too little was seen.
     pub suggested_mib: Option<u32>,
@@ -162,7 +166,7 @@ pub fn decide(peaks: &Peaks, clock: Clock, demand: Demand, workers: u32) -> Esti
         span_seconds: span,
         largest_peak_bytes: all.largest(),
         p95_peak_bytes: peaks.percentile_95(&all),
-        largest_own_bytes: all.largest_own(),
+        largest_own_bytes: peaks.here().map(|peak| peak.own).max(),
         suggested_mib,
         workers,
         suggested_workers,

@@ -34,15 +34,18 @@ impl<F: Fn(&Row) -> Option<Duration>> fmt::Display for Table<'_, F> {
         )?;
         writeln!(f, "estimate  {} MiB; {}", estimate.setting_mib, estimate.message)?;
         if estimate.samples > 0 {
-            writeln!(
+            write!(
                 f,
-                "          from {} workers over {}: peaks at least {} MiB, 95 % of them at most {}; at most {} now",
+                "          from {} workers over {}: peaks at least {} MiB, 95 % of them at most {}",
                 estimate.samples,
                 time(Duration::from_secs(estimate.span_seconds)),
                 mib(estimate.largest_peak_bytes),
                 mib(estimate.p95_peak_bytes),
-                mib(estimate.largest_own_bytes),
             )?;
+            match estimate.largest_own_bytes {
+                Some(own) => writeln!(f, "; at most {} now", mib(Some(own)))?,
+                None => writeln!(f)?,
+            }
         }
         let [pid, state, own, share, peak, cpu, age] = ["PID", "STATE", "OWN", "SHARE", "PEAK", "CPU", "AGE"];
         writeln!(f, "\n{pid:>7} {state:9} {own:>7} {share:>7} {peak:>7} {cpu:>9} {age:>10}  SCRIPT")?;

@@ -109,6 +109,7 @@ fn workers_that_have_left_count_on() {
     let estimate = decide(&peaks, clock, DEMAND, 7);
     assert_eq!(estimate.samples, 3, "each once: {estimate:?}");
     assert_eq!(estimate.largest_peak_bytes, Some(57 * MIB));
+    assert_eq!(estimate.largest_own_bytes, None, "nobody has anything now");
     assert_eq!(estimate.p95_peak_bytes, Some(57 * MIB), "of a bucket no more than the largest");
     let later = Peaks::after(peaks.left().clone());
     assert_eq!(decide(&later, clock, DEMAND, 7), estimate, "also of those that another process has seen");
