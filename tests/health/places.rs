@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Running, Site, UID, docker, made, text};
+use crate::support::{Running, Site, UID, docker, made, text, wait_until};
 use crate::watch::{expect_check, said, strace};
 
 const OTHER_UID: u32 = 12345;
@@ -95,9 +95,7 @@ fn with_hidepid_it_says_who_can_see() {
 fn on_a_unix_socket() {
     let site = quiet_site().env("CAC_LISTEN", "/home/alice/lsphp.sock").launch();
     let socket = site.home.join("lsphp.sock");
-    while !socket.exists() {
-        assert!(site.is_running(), "{}", site.logs());
-    }
+    wait_until(|| if socket.exists() { Ok(()) } else { Err(site.logs()) });
     let healthy = "healthy: lsphp 1, 0 workers of 7, queue 0 of 10";
     expect_check(&site, [], healthy, 0);
     assert_eq!(check_as(&site, OTHER_UID, &[]), (healthy.to_owned(), Some(0)));
@@ -132,9 +130,10 @@ fn after_a_restart_the_old_record_is_not_taken_for_the_new() {
     expect_check(&site, [], "healthy: ", 0);
     text(docker(["stop", &site.name]));
     text(docker(["start", &site.name]));
-    while site.listening_ports().is_empty() {
+    wait_until(|| {
         let (line, _) = said(&crate::watch::check(&site, []));
         assert!(!line.contains("exited"), "{line}");
-    }
+        if site.listening_ports().is_empty() { Err(line) } else { Ok(()) }
+    });
     expect_check(&site, [], "healthy: lsphp 1, ", 0);
 }
