@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::sys::window_size;
 
 const PROGRAM: &str = "cac-lsphp-exporter";
-const PROC: &str = "/proc";
+pub(super) const PROC: &str = "/proc";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -104,7 +104,7 @@ fn dispatch(arguments: Vec<OsString>) -> Exit {
 }
 
 fn serving(arguments: &ServeArgs) -> Result<Exit, Exit> {
-    let exporter = match Exporter::new(Path::new(PROC), arguments.state.as_deref()) {
+    let exporter = match Exporter::new(arguments.state.as_deref()) {
         Ok(exporter) => exporter,
         Err(error) => return Err(refuse_state(arguments.state.as_deref(), &error)),
     };

@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use self::namespaces::mount_namespaces;
-use super::process::{Identity, UidMap, container, namespace};
+use super::process::{Identity, container, namespace, outer_uid, uid_map};
 use super::refusal::{Reason, Refusal};
 use crate::paths::RUN_RECORD;
 use crate::running::RunRecord;
@@ -178,9 +178,9 @@ impl Search {
     }
 }
 
-/// Whether the process is what `run` says, and if so its uids, the site's uid here, and who wrote the record, a file of
+/// Whether the process is what `run` says, and if so its map of uids, the site's uid here, and who wrote the record, a file of
 /// `owner`. A start is its root's, inside, until it drops that.
-fn check(process: &Path, run: &Record, owner: u32) -> Result<(UidMap, u32, Author), Reason> {
+fn check(process: &Path, run: &Record, owner: u32) -> Result<(String, u32, Author), Reason> {
     let no_process = Reason::NoProcess { recorded: run.pid };
     let stat = ProcessStat::read(process).ok().filter(|stat| stat.start_ticks == run.start_ticks);
     let (Some(stat), Ok(identity)) = (stat, Identity::read(process)) else { return Err(no_process) };
@@ -188,8 +188,8 @@ fn check(process: &Path, run: &Record, owner: u32) -> Result<(UidMap, u32, Autho
     if identity.inner_pid != run.pid || !is_same_space {
         return Err(no_process);
     }
-    let uids = UidMap::of(process);
-    let (recorded, root) = (uids.outer(run.plan.site.uid.as_raw()), uids.outer(0));
+    let uids = uid_map(process);
+    let (recorded, root) = (outer_uid(&uids, run.plan.site.uid.as_raw()), outer_uid(&uids, 0));
     let is_starting = stat.comm == OUR_COMM && root.is_some_and(|root| identity.is_only(root));
     let Some(uid) = recorded.filter(|uid| identity.is_only(*uid) || is_starting) else {
         return Err(Reason::OtherUid { recorded, actual: identity.uids[0] });
@@ -207,9 +207,9 @@ fn container_of(place: &Place) -> String {
 }
 
 impl Site {
-    fn new(place: Place, mut run: Record, uids: &UidMap, uid: u32, author: Author, file: FileId) -> Self {
+    fn new(place: Place, mut run: Record, uids: &str, uid: u32, author: Author, file: FileId) -> Self {
         // The tables of sockets that are read here have uids as they are here.
-        run.listener.uid = uids.outer(run.listener.uid).unwrap_or(run.listener.uid);
+        run.listener.uid = outer_uid(uids, run.listener.uid).unwrap_or(run.listener.uid);
         Self { container: container_of(&place), place, run, uid, author, file }
     }
 

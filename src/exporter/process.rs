@@ -53,25 +53,14 @@ pub fn namespace(process: &Path, kind: &str) -> io::Result<PathBuf> {
     std::fs::read_link(process.join("ns").join(kind))
 }
 
-/// A process's user namespace, at one moment: the next it may be in another one.
-#[derive(Debug)]
-pub struct UidMap(String);
-
-impl UidMap {
-    /// Of a process that is gone, without anybody.
-    pub fn of(process: &Path) -> Self {
-        let map = kernel_file::read(&process.join("uid_map")).unwrap_or_default();
-        Self(String::from_utf8_lossy(&map).into_owned())
-    }
-
-    /// What this machine calls the uid that the process calls `uid`; `None`: nothing.
-    pub fn outer(&self, uid: u32) -> Option<u32> {
-        mapped(&self.0, uid)
-    }
+/// Its user namespace, as it is at one moment: the next it may be in another one.
+pub fn uid_map(process: &Path) -> String {
+    String::from_utf8_lossy(&kernel_file::read(&process.join("uid_map")).unwrap_or_default()).into_owned()
 }
 
-/// Lines of first uid inside, first uid outside, and how many, see user_namespaces(7).
-fn mapped(map: &str, uid: u32) -> Option<u32> {
+/// What this machine calls the uid that a process with this map calls `uid`; `None`: nothing. Its lines have the first
+/// uid inside, the first outside, and how many, see user_namespaces(7).
+pub fn outer_uid(map: &str, uid: u32) -> Option<u32> {
     map.lines().find_map(|line| {
         let mut numbers = line.split_ascii_whitespace().map(|number| number.parse::<u32>().ok());
         let (inside, outside, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
@@ -105,7 +94,7 @@ mod tests {
         let uid = nix::unistd::geteuid().as_raw();
         assert_eq!(identity.inner_pid, std::process::id());
         assert!(identity.is_only(uid) && !identity.is_only(uid + 1));
-        assert_eq!(UidMap::of(process).outer(uid), Some(uid));
+        assert_eq!(outer_uid(&uid_map(process), uid), Some(uid));
         assert!(namespace(process, "mnt").unwrap().to_str().unwrap().starts_with("mnt:["));
     }
 
@@ -128,11 +117,11 @@ mod tests {
         let map = "         0       1000          1\n         1     100000      65536\n";
         for (inside, outside) in [(0, Some(1000)), (1, Some(100_000)), (61045, Some(161_044)), (65537, None)]
         {
-            assert_eq!(mapped(map, inside), outside, "{inside}");
+            assert_eq!(outer_uid(map, inside), outside, "{inside}");
         }
-        assert_eq!(mapped("0 0 4294967295\n", 4_294_967_294), Some(4_294_967_294));
-        assert_eq!(mapped("0 4294967295 2\n", 1), None);
-        assert_eq!(mapped("x\n\n0 1\n", 0), None);
+        assert_eq!(outer_uid("0 0 4294967295\n", 4_294_967_294), Some(4_294_967_294));
+        assert_eq!(outer_uid("0 4294967295 2\n", 1), None);
+        assert_eq!(outer_uid("x\n\n0 1\n", 0), None);
     }
 
     #[test]
@@ -155,7 +144,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_parsed(text in "[\\PC\\n\\t]{0,200}", uid: u32) {
-            let _ = (Identity::parse(&text), mapped(&text, uid), container_in(text.as_bytes()));
+            let _ = (Identity::parse(&text), outer_uid(&text, uid), container_in(text.as_bytes()));
         }
     }
 }

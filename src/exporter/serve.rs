@@ -22,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 
+use super::cli::PROC;
 use super::look::look;
 use super::metrics;
 use super::state::Memory;
@@ -56,7 +57,6 @@ cac-lsphp-exporter: every cac-lsphp site of this machine.
 
 /// What looks at the sites, and what was seen last.
 pub struct Exporter {
-    proc: PathBuf,
     memory: Memory,
     state: Option<PathBuf>,
     saved: Instant,
@@ -68,14 +68,13 @@ impl Exporter {
     ///
     /// # Errors
     /// That is no state of ours, or cannot be read.
-    pub fn new(proc: &Path, state: Option<&Path>) -> io::Result<Self> {
+    pub fn new(state: Option<&Path>) -> io::Result<Self> {
         let memory = match state.map(Memory::load).transpose() {
             // The first start.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Memory::default(),
             memory => memory?.unwrap_or_default(),
         };
-        let (proc, state) = (proc.to_owned(), state.map(Path::to_owned));
-        Ok(Self { proc, memory, state, saved: Instant::now(), last: None })
+        Ok(Self { memory, state: state.map(Path::to_owned), saved: Instant::now(), last: None })
     }
 
     fn metrics(&mut self) -> Result<Bytes, String> {
@@ -85,7 +84,8 @@ impl Exporter {
             return Ok(text.clone());
         }
         let start = Instant::now();
-        let look = look(&self.proc, &mut self.memory).map_err(|error| format!("reading /proc: {error}"))?;
+        let look =
+            look(Path::new(PROC), &mut self.memory).map_err(|error| format!("reading {PROC}: {error}"))?;
         let text = metrics::render(look, start.elapsed()).map_err(|error| error.to_string())?;
         let text = Bytes::from(text);
         self.last = Some((Instant::now(), text.clone()));
