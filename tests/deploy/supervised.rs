@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -158,6 +159,8 @@ fn twenty_restarts_beside_those_without_supervision() {
             for _ in 0..20 {
                 text(docker(["restart", "--time", "90", &site.container]));
                 site.project.wait_until_healthy();
+                // Between two restarts visitors are served, as otherwise the site is hardly ever there.
+                std::thread::sleep(Duration::from_secs(5));
             }
         });
         let (answered, not) = (tally.answered.len(), tally.failed.len() + tally.cut.len());
