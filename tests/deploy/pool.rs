@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
 use std::thread;
 
 use crate::compose::up_with;
 use crate::support::project::Project;
-use crate::support::{docker, made, text, wait_until};
+use crate::support::{docker, made, not_run, text, wait_until};
 
 const DOMAIN: &str = "example.com";
 /// Of alice's 1 GiB.
@@ -86,9 +85,7 @@ fn as_shipped_no_connection_is_kept_and_none_is_dropped() {
 pub fn is_real(test: &str) -> bool {
     let is_real = !made("CAC_TEST_FRONT_END_COMPOSE").ends_with("stand_in.yaml");
     if !is_real {
-        // Not by eprintln, which the test harness keeps to itself.
-        let line = format!("NOT RUN: {test} needs a real OpenLiteSpeed\n");
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        not_run(test, "a real OpenLiteSpeed");
     }
     is_real
 }

@@ -95,6 +95,11 @@ fn within<T>(patience: Duration, mut ask: impl FnMut() -> Result<T, String>) -> 
     }
 }
 
+/// Says that a test did not run: not by eprintln, which the test harness keeps to itself.
+pub fn not_run(test: &str, needs: &str) {
+    std::io::stderr().write_all(format!("NOT RUN: {test} needs {needs}\n").as_bytes()).unwrap();
+}
+
 /// Says that it is over when it goes, also where something fails: whoever goes on until then would not end otherwise.
 pub struct Ends<'a>(pub &'a AtomicBool);
 
