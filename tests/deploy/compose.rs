@@ -135,14 +135,14 @@ fn setting(file: &Path, name: &str) -> String {
 }
 
 fn only_the_front_end_reaches_a_site(project: &Project) {
-    let connect = |from: &str, to: &str| {
-        let connect = format!("exec timeout 2 bash -c '</dev/tcp/{}/9000'", project.address(to));
+    let connect = |from: &str, to: &str, seconds: u8| {
+        let connect = format!("exec timeout {seconds} bash -c '</dev/tcp/{}/9000'", project.address(to));
         project.exec(from, &["bash", "-c", &connect]).status.code()
     };
     let no_answer = Some(124); // of timeout; a refusal would be bash's 1
     for (site, other) in [("alice", "bob"), ("bob", "alice")] {
-        assert_eq!(connect("front-end", site), Some(0), "{site}");
-        assert_eq!(connect(other, site), no_answer, "{other} to {site}");
+        assert_eq!(connect("front-end", site, 60), Some(0), "{site}");
+        assert_eq!(connect(other, site, 2), no_answer, "{other} to {site}");
     }
     for (user, ..) in SITES {
         let published = text(docker(["port", &project.container(user)]));
