@@ -60,8 +60,9 @@ def enter(root, repository):
     os.chmod(f'{root}/tmp', 0o1777)  # opcache's lock file
     for name in ('bin', 'sbin', 'lib', 'lib64'):
         os.symlink(f'usr/{name}', f'{root}/{name}')
-    for name in ('passwd', 'group', 'ld.so.cache'):
-        shutil.copy2(f'/etc/{name}', f'{root}/etc/{name}')
+    shutil.copy2('/etc/ld.so.cache', f'{root}/etc')
+    for name in ('passwd', 'group'):  # not the machine's own: a start reads each line
+        shutil.copyfile(f'/usr/share/base-passwd/{name}.master', f'{root}/etc/{name}')
     bind('/usr', f'{root}/usr', 'ro')
     for name in ('php', 'alternatives'):
         bind(f'/etc/{name}', f'{root}/etc/{name}')
