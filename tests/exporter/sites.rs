@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::podman::Podman;
+use crate::support::traces::Traces;
 
 /// What `cac-lsphp status` says in the site's container.
 fn status(site: &Running) -> Value {
@@ -105,18 +106,14 @@ fn a_site_that_is_stopped_is_down_and_says_why() {
 }
 
 /// What looks could leave behind in a site whose workers all sleep: processes, connections, and each wake-up of a worker.
-fn traces(site: &Running) -> String {
-    let pid = site.inspect("{{.State.Pid}}");
-    let family = text(output(Command::new("ps").args(["-o", "pid,lstart", "--pid", &pid, "--ppid", &pid])));
-    let snmp = fs::read_to_string(site.proc("net/snmp")).unwrap();
-    let opens = |line: &str| line.split_whitespace().skip(5).take(2).collect::<Vec<_>>().join(" ");
-    let opens: String = snmp.lines().filter(|line| line.starts_with("Tcp:")).map(opens).collect();
-    let children = fs::read_to_string(site.proc(&format!("task/{pid}/children"))).unwrap();
-    let waits = children.split_whitespace().map(|worker| {
+fn traces(site: &Running) -> (Traces, Vec<String>) {
+    let traces = site.traces();
+    let waits = traces.processes[1..].iter().map(|(worker, _)| {
         let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
         support::status_field(&status, "voluntary_ctxt_switches")
     });
-    format!("{family}{opens} {}", waits.collect::<Vec<_>>().join(" "))
+    let waits = waits.collect();
+    (traces, waits)
 }
 
 #[test]

@@ -1,43 +1,15 @@
 //! The default check disturbs nothing.
 
-use std::fs;
-
 use crate::support::Running;
+use crate::support::traces::Traces;
 use crate::watch::{check, said, strace};
 
 const CHECKS: usize = 10_000;
 
 /// Everything that a check could leave behind.
-#[derive(Debug, PartialEq)]
-struct Traces {
-    /// Pids and start times of lsphp and its workers.
-    processes: String,
-    logs: String,
-    /// TCP connections opened and accepted in the site's network namespace since it was made.
-    connections: Vec<String>,
-    queue: serde_json::Value,
-}
-
-fn traces(site: &Running) -> Traces {
-    let pid_one = site.inspect("{{.State.Pid}}");
-    let family = std::process::Command::new("ps")
-        .args(["-o", "pid,lstart", "--pid", &pid_one, "--ppid", &pid_one])
-        .output()
-        .unwrap();
+fn traces(site: &Running) -> (Traces, String, serde_json::Value) {
     let json: serde_json::Value = serde_json::from_slice(&check(site, ["--format", "json"]).stdout).unwrap();
-    Traces {
-        processes: String::from_utf8(family.stdout).unwrap(),
-        logs: site.logs(),
-        connections: connections(&fs::read_to_string(site.proc("net/snmp")).unwrap()),
-        queue: json["queue"].clone(),
-    }
-}
-
-/// ActiveOpens and PassiveOpens of the two lines `Tcp:`, names and numbers.
-fn connections(snmp: &str) -> Vec<String> {
-    let mut lines = snmp.lines().filter(|line| line.starts_with("Tcp:")).map(str::split_whitespace);
-    let (names, numbers) = (lines.next().unwrap(), lines.next().unwrap());
-    names.zip(numbers).filter(|(name, _)| name.ends_with("Opens")).map(|(n, v)| format!("{n} {v}")).collect()
+    (site.traces(), site.logs(), json["queue"].clone())
 }
 
 #[test]
@@ -52,8 +24,8 @@ fn ten_thousand_checks_leave_no_trace() {
     assert_eq!(site.fetch(&mut one, "page.php").body, b"1");
     assert_eq!(site.fetch(&mut two, "page.php").body, b"1");
     let before = traces(&site);
-    assert_eq!(before.processes.lines().count(), 1 + 1 + 2, "{}", before.processes);
-    assert!(before.connections.contains(&"PassiveOpens 2".to_owned()), "{:?}", before.connections);
+    assert_eq!(before.0.processes.len(), 1 + 2, "{before:?}");
+    assert!(before.0.connections.contains(&"PassiveOpens 2".to_owned()), "{before:?}");
 
     let script = format!(
         "n=0; while [ $n -lt {CHECKS} ]; do cac-lsphp healthcheck >/tmp/said || exit 9; n=$((n+1)); done; echo $n; cat /tmp/said"

@@ -1,20 +1,11 @@
 //! What a look costs, and that the site does not notice. Times are in `scripts/bench`.
 
-use std::fs;
-use std::process::Command;
-
 use super::*;
+use crate::support::traces::Traces;
 
 /// What a hundred looks could leave behind.
-fn traces(site: &Running) -> (String, String, u64) {
-    let pid = site.inspect("{{.State.Pid}}");
-    let family =
-        Command::new("ps").args(["-o", "pid,lstart", "--pid", &pid, "--ppid", &pid]).output().unwrap();
-    let snmp = fs::read_to_string(Path::new("/proc").join(&pid).join("net/snmp")).unwrap();
-    let tcp: Vec<_> = snmp.lines().filter(|line| line.starts_with("Tcp:")).collect();
-    let opens = |line: &str| line.split_whitespace().skip(5).take(2).collect::<Vec<_>>().join(" ");
-    let queue = json(site)["pool"]["queue"]["length"].as_u64().unwrap();
-    (String::from_utf8(family.stdout).unwrap(), tcp.into_iter().map(opens).collect(), queue)
+fn traces(site: &Running) -> (Traces, u64) {
+    (site.traces(), json(site)["pool"]["queue"]["length"].as_u64().unwrap())
 }
 
 #[test]
@@ -27,7 +18,7 @@ fn a_hundred_looks_change_nothing_and_each_takes_few_calls() {
         if json["pool"]["saturated"] == true { Ok(()) } else { Err(json.to_string()) }
     });
     let before = traces(&site);
-    assert_eq!(before.0.lines().count(), 1 + 1 + 7, "{}", before.0);
+    assert_eq!(before.0.processes.len(), 1 + 7, "{before:?}");
     let loops = "n=0; while [ $n -lt 100 ]; do cac-lsphp status >/dev/null || exit 1; n=$((n+1)); done";
     site.exec(["sh", "-c", loops]);
     assert_eq!(traces(&site), before);

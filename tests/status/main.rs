@@ -14,7 +14,6 @@ mod memory;
 mod opcache;
 mod wordfence;
 
-use std::path::Path;
 use std::process::Output;
 use std::thread::spawn;
 

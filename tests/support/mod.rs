@@ -6,6 +6,7 @@ pub mod client;
 mod network;
 pub mod orders;
 pub mod project;
+pub mod traces;
 
 use std::ffi::OsStr;
 use std::fs;
