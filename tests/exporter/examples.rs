@@ -14,6 +14,14 @@ fn the_alerts_fire_when_they_should() {
     let folder = example("prometheus");
     text(output(Command::new("promtool").args(["check", "rules", "rules.yaml"]).current_dir(&folder)));
     text(output(Command::new("promtool").args(["test", "rules", "rules-test.yaml"]).current_dir(&folder)));
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let (rules, tests) = (read("rules.yaml"), read("rules-test.yaml"));
+    let cases: Vec<_> = tests.split("alertname: ").skip(1).filter_map(|case| case.split_once('\n')).collect();
+    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        let fires =
+            cases.iter().any(|(name, case)| *name == alert && case.trim().starts_with("exp_alerts:\n"));
+        assert!(fires, "no case of rules-test.yaml has {alert} fire");
+    }
 }
 
 /// Words that are metrics by their start.
