@@ -166,7 +166,7 @@ fn warn(look: &Look) {
     }
     if look.hidden_processes > 0 {
         complain(format_args!(
-            "{} processes of containers may not be looked at, and sites may be among them: run it as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
+            "{} processes of containers may not be looked at, and sites may be among them: run it as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and where AppArmor or SELinux refuses it without a profile",
             look.hidden_processes
         ));
     }
