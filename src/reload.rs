@@ -31,6 +31,7 @@ use crate::plan::{ListenerPlan, Plan};
 use crate::running::{RunRecord, StatusPlan};
 use crate::start;
 use crate::supervise::control::{self, Answer, Request, Specification};
+use crate::supervise::name;
 
 /// pid 1 gives a reload a minute, and twice CAC_RELOAD_GRACE: it may wait for memory before each start.
 const PID_1_TIME: Duration = Duration::from_secs(65);
@@ -86,6 +87,7 @@ pub fn reload() -> Result<Reloaded, Failure> {
     }
     let record = RunRecord::read(Path::new("/")).map_err(unreadable)?;
     let specification = specification(&plan, &record)?;
+    let were = name::workers(record.pid).unwrap_or_else(|| record.plan.workers.total());
 
     let files = Files::write(&privileged, &plan, lsphp, &record)?;
     let stream = UnixStream::connect(CONTROL_SOCKET).map_err(unreachable)?;
@@ -93,7 +95,7 @@ pub fn reload() -> Result<Reloaded, Failure> {
     prove(&mut pid_1, specification)?;
     match take_over(&mut pid_1, &plan, &files)? {
         Answer::Serving { workers, overcommitted_mib } => {
-            let (planned, changes) = (plan.workers.total(), changes(&record.plan, &plan));
+            let (planned, changes) = (plan.workers.total(), changes(&record.plan, were, &plan));
             Ok(Reloaded { workers, planned, overcommitted_mib, changes })
         }
         other => Err(unexpected(other)),

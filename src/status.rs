@@ -29,6 +29,7 @@ use crate::running::place::Place;
 use crate::running::socket::Queue;
 use crate::running::worker::{self, Activity, Clock, Worker};
 use crate::running::{RunRecord, cgroup_memory, events, lineage};
+use crate::settings::variable;
 use crate::sizing::Demand;
 use crate::supervise::name::{self, Doing};
 
@@ -220,6 +221,8 @@ fn sample(place: &Place, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Resu
     if let Some(workers) = &workers {
         peaks.see(place.pid, workers, clock);
     }
+    let memory = memory(&place.root);
+    let estimate = estimate::decide(peaks, clock, demand_now(plan, limit, memory.limit_bytes), limit);
     Ok(Status {
         up: true,
         user: plan.site.user.to_string(),
@@ -227,10 +230,10 @@ fn sample(place: &Place, run: &RunRecord<StatusPlan>, peaks: &mut Peaks) -> Resu
         doing: supervisor.map(|(doing, _)| doing),
         started_at: run.started_at,
         pool: pool(limit, workers.as_deref(), queue),
-        memory: memory(&place.root),
+        memory,
         lsphp: parents.map(|parent| Row { state: "lsphp", ..row(&parent) }).collect(),
         workers: workers.iter().flatten().map(row).collect(),
-        estimate: estimate::decide(peaks, clock, demand(plan), limit),
+        estimate,
     })
 }
 
@@ -256,6 +259,15 @@ pub fn demand(plan: &StatusPlan) -> Demand {
         children: None,
         pids_max: plan.workers.pids_max,
     }
+}
+
+/// The same of a pool with `limit` workers: where these are not the plan's, pid 1 has resized it by itself, for the memory
+/// limit as it is now. Of a site that root has started it may not write so.
+fn demand_now(plan: &StatusPlan, limit: u32, limit_bytes: Option<u64>) -> Demand {
+    let is_given = variable::MEMORY.names.iter().any(|name| plan.given.contains_key(*name));
+    let is_planned = limit == plan.workers.total() || is_given;
+    let budget_mib = limit_bytes.filter(|_| !is_planned).map(|bytes| bytes >> 20);
+    Demand { budget_mib: budget_mib.unwrap_or(plan.memory.budget_mib), ..demand(plan) }
 }
 
 fn pool(limit: u32, workers: Option<&[Worker]>, queue: Option<Queue>) -> Pool {

@@ -5,6 +5,7 @@ use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::reload;
 use crate::running::{RunRecord, StatusPlan};
+use crate::supervise::name;
 
 /// Compares the plan now, from this process's environment, the site file and the kernel, or its faults, with what
 /// `run` was started with.
@@ -16,7 +17,10 @@ pub fn examine(run: &RunRecord<StatusPlan>, now: &Result<Plan, Vec<Fault>>) -> V
         }
     };
     let warnings = plan.warnings.iter().map(|warning| Symptom::PLAN_WARNING.found(warning.to_string()));
-    let changes = reload::changes(&run.plan, plan).join(", ");
+    // pid 1 may have resized the pool already.
+    let is_resized = name::workers(run.pid) == Some(plan.workers.total());
+    let workers = if is_resized { plan.workers.total() } else { run.plan.workers.total() };
+    let changes = reload::changes(&run.plan, workers, plan).join(", ");
     let hint = match run.plan.supervision {
         Some(_) => "run cac-lsphp reload",
         None => "restart the container (with CAC_SUPERVISE=1, cac-lsphp reload would be enough)",

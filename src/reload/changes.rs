@@ -15,16 +15,19 @@ const COMPARED: [&str; 5] = [
     "CAC_OPCACHE_FILE_CACHE",
 ];
 
-/// Each in a few words: `workers 7 -> 15`.
-pub fn changes(before: &StatusPlan, after: &Plan) -> Vec<String> {
+/// Each in a few words: `workers 7 -> 15`. Where there were not as many `workers` as `before` has, pid 1 has resized the
+/// pool by itself: for which budget is not known.
+pub fn changes(before: &StatusPlan, workers: u32, after: &Plan) -> Vec<String> {
     let mut changes = Vec::new();
     let mut compare = |what: &str, before: u64, after: u64| {
         if before != after {
             changes.push(format!("{what} {before} -> {after}"));
         }
     };
-    compare("workers", before.workers.total().into(), after.workers.total().into());
-    compare("memory budget in MiB", before.memory.budget_mib, after.memory.budget_mib);
+    compare("workers", workers.into(), after.workers.total().into());
+    if workers == before.workers.total() {
+        compare("memory budget in MiB", before.memory.budget_mib, after.memory.budget_mib);
+    }
     compare("opcache in MiB", before.opcache.memory_mib.into(), after.opcache.memory_mib.into());
     compare("opcache files", before.opcache.max_files.into(), after.opcache.max_files.into());
     if before.opcache.file_cache != after.opcache.file_cache {

@@ -128,6 +128,19 @@ fn the_page_about_status_shows_every_field_and_no_other() {
     assert_eq!(documented, written, "edit docs/status.md: its table of fields");
 }
 
+/// As status finds a site that root has started with 1 GiB, 7 workers and CAC_WATCH_MEMORY=1.
+#[test]
+fn a_pool_that_pid_1_has_resized_is_weighed_by_the_limit_now() {
+    let mut plan: StatusPlan =
+        serde_json::from_str::<RunRecord<StatusPlan>>(&record("alice", 61045, "example.com")).unwrap().plan;
+    let now = |plan: &StatusPlan, limit| demand_now(plan, limit, Some(2048 * MIB)).budget_mib;
+    let (recorded, planned) = (plan.memory.budget_mib, plan.workers.total());
+    assert_eq!((now(&plan, 15), now(&plan, planned)), (2048, recorded), "it was not resized");
+    assert_eq!(demand_now(&plan, 15, None).budget_mib, recorded);
+    plan.given.insert("CAC_MEMORY_MB".into(), serde_json::from_str(r#"{"value":"1024"}"#).unwrap());
+    assert_eq!(now(&plan, 15), recorded, "the limit does not count");
+}
+
 /// The record of a site whose process is the first in its namespace, `pid:[1]`, and was started at tick 99.
 pub(crate) fn record(user: &str, uid: u32, domain: &str) -> String {
     let settings = crate::settings::read(

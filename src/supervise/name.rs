@@ -2,10 +2,12 @@
 //! there may be.
 
 use std::ffi::CString;
+use std::path::Path;
 
 use serde::Serialize;
 
 use super::pool::Pool;
+use crate::kernel_file;
 
 /// What a supervising pid 1 is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -33,6 +35,12 @@ pub fn parse(comm: &[u8]) -> Option<(Doing, u32)> {
     let (word, workers) = std::str::from_utf8(comm).ok()?.split_once(':')?;
     let doing = Doing::ALL.into_iter().find(|doing| doing.word() == word)?;
     Some((doing, workers.parse().ok()?))
+}
+
+/// The workers of a site with the supervisor `pid`; `None`: it is none.
+pub fn workers(pid: u32) -> Option<u32> {
+    let comm = kernel_file::read(Path::new(&format!("/proc/{pid}/comm"))).ok()?;
+    parse(comm.trim_ascii_end()).map(|(_, workers)| workers)
 }
 
 /// Takes the name on. The kernel keeps 15 bytes, which `reloading:10000` just is.

@@ -1,6 +1,6 @@
 //! `doctor` on what a start would decide otherwise now.
 
-use super::doctor::{found, healthy};
+use super::doctor::{found, healthy, update};
 use super::*;
 
 fn write_site_file(site: &Running, text: &str) {
@@ -51,4 +51,23 @@ fn a_backlog_above_somaxconn_is_found() {
     assert!(output.contains("plan warning: ") && output.contains("net.core.somaxconn"), "{output}");
     assert_eq!(output.lines().count(), 1, "{output}");
     assert_eq!(json(&site)["pool"]["queue"]["limit"], 128);
+}
+
+/// Root has started it, so that pid 1 may not write what it has made of the limit.
+#[test]
+fn what_pid_1_has_resized_itself_is_told_as_it_is() {
+    let site = healthy().env("CAC_SUPERVISE", "1").env("CAC_WATCH_MEMORY", "1").start();
+    for (limit, workers) in [("2g", 15), ("1g", 7)] {
+        update(&site, limit);
+        // A pool that could not grow within the grace, on a machine that is busy, tries again after a minute.
+        support::wait_for(3 * PATIENCE, || match json(&site) {
+            json if json["pool"]["limit"] == workers && json["doing"] == "serving" => Ok(()),
+            json => Err(format!("{json}\n{}", site.logs())),
+        });
+        assert_eq!(found(&site, []), [""; 0], "{limit}");
+    }
+    wait_until(|| match site.logs() {
+        logs if logs.contains("reloaded: 7 workers serve; workers 15 -> 7\n") => Ok(()),
+        logs => Err(logs),
+    });
 }

@@ -68,7 +68,7 @@ fn user_ini(site: &Running, more: &str) {
     fs::write(site.home.join("public_html/.user.ini"), ini).unwrap();
 }
 
-fn update(site: &Running, memory: &str) {
+pub fn update(site: &Running, memory: &str) {
     support::text(docker(["update", "--memory", memory, "--memory-swap", "2g", &site.name]));
 }
 
