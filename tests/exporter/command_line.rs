@@ -15,7 +15,7 @@ fn refused(arguments: &[&str]) -> (Option<i32>, String) {
 fn what_cannot_be_done_is_refused_with_the_way_out() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap().to_string();
-    let folder = TempDir::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (other, missing) = (path("other"), path("missing"));
     fs::write(&other, "not ours").unwrap();

@@ -61,7 +61,7 @@ fn alerts_and_dashboard_name_metrics_that_exist() {
 #[test]
 fn the_unit_is_one_and_gives_little_away() {
     let unit = fs::read_to_string(example("exporter/cac-lsphp-exporter.service")).unwrap();
-    let folder = TempDir::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cac-lsphp-exporter.service");
     fs::write(&path, unit.replace("/usr/local/bin/cac-lsphp-exporter", &made("CAC_TEST_EXPORTER"))).unwrap();
     let checked = output(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path));

@@ -17,13 +17,13 @@ mod terminal;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use cac_lsphp::lsapi::Request;
 use serde_json::Value;
 use support::{PATIENCE, Running, Site, client, docker, made, run, text, wait_until};
-use tempfile::TempDir;
 
 /// The exporter as root, which the tests are.
 fn exporter<const N: usize>(arguments: [&str; N]) -> Command {
@@ -74,7 +74,7 @@ fn one<'a>(look: &'a Value, container: &str) -> &'a Value {
 /// A site of `user`, with [`PAGES`] at `/srv`.
 fn site(user: &str, uid: u32) -> Site {
     Site::new()
-        .options(["--no-healthcheck", "-v", &format!("{}:/srv:ro", PAGES.path().display())])
+        .options(["--no-healthcheck", "-v", &format!("{}:/srv:ro", PAGES.display())])
         .env("user", user)
         .env("uid", &uid.to_string())
         .env("domain", &format!("{user}.example"))
@@ -88,15 +88,16 @@ fn without_root(user: &str, uid: u32) -> Site {
         .options(["--tmpfs", &format!("/home/{user}:{own}")])
 }
 
-/// What any site's user may read.
-static PAGES: LazyLock<TempDir> = LazyLock::new(|| {
-    let folder = TempDir::new().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(folder.path().join("page.php"), "<?php echo 'served';").unwrap();
-    fs::write(folder.path().join("sleep.php"), "<?php sleep(600);").unwrap();
+/// What any site's user may read. Not a temporary folder: a static one is never removed.
+static PAGES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exporter-pages");
+    fs::create_dir_all(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(folder.join("page.php"), "<?php echo 'served';").unwrap();
+    fs::write(folder.join("sleep.php"), "<?php sleep(600);").unwrap();
     // Two seconds of CPU time, however long that takes.
     let busy = "<?php $s = str_repeat('x', 20 << 20); while (getrusage()['ru_utime.tv_sec'] < 2);";
-    fs::write(folder.path().join("busy.php"), busy).unwrap();
+    fs::write(folder.join("busy.php"), busy).unwrap();
     folder
 });
 
