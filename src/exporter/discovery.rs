@@ -7,10 +7,12 @@
 mod namespaces;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use serde::Serialize;
 
 use self::namespaces::mount_namespaces;
 use super::process::{Identity, container, namespace, outer_uid, uid_map};
@@ -44,23 +46,16 @@ pub struct Site {
 }
 
 /// Who wrote the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Author {
     /// This machine's root: the site cannot have changed it.
     Root,
     /// The site's root, in a user namespace: whoever has made that, which may be any user of this machine.
+    #[serde(rename = "root")]
     ItsRoot,
     /// User and domain are what the site says they are.
     Site,
-}
-
-impl Author {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Root | Self::ItsRoot => "root",
-            Self::Site => "site",
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -135,14 +130,18 @@ impl Search {
     fn compare(&mut self, place: Place, file: File) {
         let Ok(status) = file.metadata() else { return };
         let file_id = (status.dev(), status.ino());
-        if !self.read(&place, file, &status) {
+        if !self.read(&place, file, file_id, status.len()) {
             return;
         }
         let record = self.records.iter().find(|(id, _)| *id == file_id);
         let Some(run) = record.and_then(|(_, run)| run.as_ref()) else { return };
         match check(&place.process(), run, status.uid()) {
             Ok((uids, uid, author)) if self.site.as_ref().is_none_or(|site| author < site.author) => {
-                self.site = Some(Site::new(place, run.clone(), &uids, uid, author, file_id));
+                let mut run = run.clone();
+                // The tables of sockets that are read here have uids as they are here.
+                run.listener.uid = outer_uid(&uids, run.listener.uid).unwrap_or(run.listener.uid);
+                let container = container_of(&place);
+                self.site = Some(Site { container, place, run, uid, author, file: file_id });
             }
             Ok(_) => {}
             Err(reason) => self.refuse(&place, reason),
@@ -150,8 +149,7 @@ impl Search {
     }
 
     /// Reads a record unless that was done; whether it is known.
-    fn read(&mut self, place: &Place, file: File, status: &Metadata) -> bool {
-        let id = (status.dev(), status.ino());
+    fn read(&mut self, place: &Place, file: File, id: FileId, length: u64) -> bool {
         if self.records.iter().any(|(known, _)| *known == id) {
             return true;
         }
@@ -159,9 +157,9 @@ impl Search {
             return false;
         }
         // What the kernel makes up has no length, and to read it may do something, as of /proc/kmsg.
-        let run = match status.len() {
+        let run = match length {
             1..=LONGEST_RECORD => Record::read_from(file, LONGEST_RECORD),
-            length => Err(io::Error::new(ErrorKind::InvalidData, format!("it has {length} bytes"))),
+            _ => Err(io::Error::new(ErrorKind::InvalidData, format!("it has {length} bytes"))),
         };
         let run = run.map_err(|error| self.refuse(place, Reason::Unreadable(error.to_string()))).ok();
         self.records.push((id, run));
@@ -207,12 +205,6 @@ fn container_of(place: &Place) -> String {
 }
 
 impl Site {
-    fn new(place: Place, mut run: Record, uids: &str, uid: u32, author: Author, file: FileId) -> Self {
-        // The tables of sockets that are read here have uids as they are here.
-        run.listener.uid = outer_uid(uids, run.listener.uid).unwrap_or(run.listener.uid);
-        Self { container: container_of(&place), place, run, uid, author, file }
-    }
-
     /// Whether its process is still the one that was found: else what was read may be another one's.
     pub fn is_there(&self) -> bool {
         ProcessStat::read(&self.place.process()).is_ok_and(|stat| stat.start_ticks == self.run.start_ticks)

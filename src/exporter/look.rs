@@ -28,7 +28,6 @@ pub struct Sighting {
     pub pid: u32,
     /// The site's, as this machine numbers it.
     pub uid: u32,
-    #[serde(serialize_with = "word")]
     pub recorded_by: Author,
     #[serde(serialize_with = "either")]
     pub status: Result<Status, Down>,
@@ -44,10 +43,6 @@ impl Sighting {
     pub fn domain(&self) -> Option<&str> {
         status::names(&self.status).1
     }
-}
-
-fn word<S: Serializer>(author: &Author, serializer: S) -> Result<S::Ok, S::Error> {
-    author.word().serialize(serializer)
 }
 
 fn either<S: Serializer>(status: &Result<Status, Down>, serializer: S) -> Result<S::Ok, S::Error> {

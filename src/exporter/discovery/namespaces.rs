@@ -12,9 +12,6 @@ use crate::running::workers::children;
 /// programs that share the host's namespace it is not, and a site can make any number.
 const MOST_MEMBERS: usize = 1024;
 
-/// Threads of the kernel, of which there are as many as there may be pids (PID_MAX_LIMIT).
-const MOST_THREADS: usize = 4 << 20;
-
 /// The processes of each, by pid. Those of containers that may not be looked at are `hidden`.
 ///
 /// # Errors
@@ -49,11 +46,12 @@ pub fn mount_namespaces(proc: &Path, hidden: &mut usize) -> io::Result<BTreeMap<
 /// A few for each processor, which come first in the host's mount namespace.
 fn kernel_threads(proc: &Path) -> BTreeSet<u32> {
     const PARENT: u32 = 2;
+    const MOST: usize = 4 << 20; // PID_MAX_LIMIT
     let parent = ProcessStat::read(&proc.join(PARENT.to_string()));
     if !parent.is_ok_and(|stat| stat.comm == b"kthreadd" && stat.parent == 0) {
         return BTreeSet::new();
     }
-    children(proc, PARENT, MOST_THREADS).unwrap_or_default().into_iter().collect()
+    children(proc, PARENT, MOST).unwrap_or_default().into_iter().collect()
 }
 
 #[cfg(test)]

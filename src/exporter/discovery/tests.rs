@@ -274,9 +274,9 @@ fn the_root_of_a_namespace_owns_no_name() {
             fs::write(machine.proc().join(format!("{pid}/uid_map")), "0 300000 65536\n").unwrap();
         }
         let found = machine.found();
-        let words: Vec<_> = found.sites.iter().map(|site| site.author.word()).collect();
-        let expected = if is_taken { vec!["root"] } else { vec!["root", "site", "root"] };
-        assert_eq!(words, expected, "{:?}", found.refused);
+        let authors: Vec<_> = found.sites.iter().map(|site| site.author).collect();
+        let all = vec![Author::ItsRoot, Author::Site, Author::ItsRoot];
+        assert_eq!(authors, if is_taken { vec![Author::Root] } else { all }, "{:?}", found.refused);
     }
 }
 
