@@ -7,7 +7,7 @@ use super::*;
 /// The exit code of the exporter with `arguments`, and what it says on stderr.
 fn refused(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(made("CAC_TEST_EXPORTER"));
-    let output = output(command.args(arguments));
+    let output = run(command.args(arguments));
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 

@@ -12,8 +12,8 @@ fn example(path: &str) -> PathBuf {
 #[test]
 fn the_alerts_fire_when_they_should() {
     let folder = example("prometheus");
-    text(output(Command::new("promtool").args(["check", "rules", "rules.yaml"]).current_dir(&folder)));
-    text(output(Command::new("promtool").args(["test", "rules", "rules-test.yaml"]).current_dir(&folder)));
+    text(run(Command::new("promtool").args(["check", "rules", "rules.yaml"]).current_dir(&folder)));
+    text(run(Command::new("promtool").args(["test", "rules", "rules-test.yaml"]).current_dir(&folder)));
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     let (rules, tests) = (read("rules.yaml"), read("rules-test.yaml"));
     let cases: Vec<_> = tests.split("alertname: ").skip(1).filter_map(|case| case.split_once('\n')).collect();
@@ -64,11 +64,10 @@ fn the_unit_is_one_and_gives_little_away() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cac-lsphp-exporter.service");
     fs::write(&path, unit.replace("/usr/local/bin/cac-lsphp-exporter", &made("CAC_TEST_EXPORTER"))).unwrap();
-    let checked = output(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path));
+    let checked = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path));
     assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}");
-    let exposure = output(
-        Command::new("systemd-analyze").args(["security", "--offline=yes", "--threshold=25"]).arg(&path),
-    );
+    let exposure =
+        run(Command::new("systemd-analyze").args(["security", "--offline=yes", "--threshold=25"]).arg(&path));
     assert!(exposure.status.success(), "{}", String::from_utf8_lossy(&exposure.stdout));
 }
 
@@ -80,7 +79,7 @@ fn system_calls(names: &str) -> BTreeSet<String> {
             calls.insert(name.to_owned());
             continue;
         }
-        let group = text(output(Command::new("systemd-analyze").args(["syscall-filter", name])));
+        let group = text(run(Command::new("systemd-analyze").args(["syscall-filter", name])));
         let members: Vec<_> =
             group.lines().skip(1).map(str::trim).filter(|line| !line.starts_with('#')).collect();
         calls.extend(system_calls(&members.join(" ")));

@@ -64,7 +64,7 @@ fn what_is_refused_is_one_printable_line() {
     let script = r#"cd /run/cac-lsphp; rm run.json; long=$(head -c 250000 /dev/zero | tr '\0' A)
         printf '{"pid": "\\u001b]0;owned\\u0007\\n%s"}' "$long" >run.json"#;
     as_site(&site, script);
-    let output = output(&mut exporter(["list"]));
+    let output = run(&mut exporter(["list"]));
     let stderr = String::from_utf8(output.stderr).unwrap();
     let of_it: Vec<_> = stderr.lines().filter(|line| line.contains(&container(&site))).collect();
     let [line] = of_it[..] else { panic!("one line in {stderr}") };
@@ -182,13 +182,11 @@ fn nothing_is_opened_outside_of_a_root_and_nobody_is_disturbed() {
     ask(&site, "sleep.php", 1);
     let trace = tempfile::NamedTempFile::new().unwrap();
     let calls = "openat,open,openat2,execve,ptrace,kill,tkill,tgkill,connect,setns,socket,unshare,pidfd_getfd,setsockopt,shutdown,accept4,process_vm_readv";
-    let output = output(
-        Command::new("strace")
-            .args(["-f", "-y", "-s", "256", "-e", &format!("trace={calls}"), "-o"])
-            .arg(trace.path())
-            .arg(made("CAC_TEST_EXPORTER"))
-            .arg("list"),
-    );
+    let output = run(Command::new("strace")
+        .args(["-f", "-y", "-s", "256", "-e", &format!("trace={calls}"), "-o"])
+        .arg(trace.path())
+        .arg(made("CAC_TEST_EXPORTER"))
+        .arg("list"));
     assert!(output.status.success(), "{output:?}");
     let trace = fs::read_to_string(trace.path()).unwrap();
     let lines: Vec<_> = trace.lines().filter(|line| line.contains('(')).collect();

@@ -32,13 +32,9 @@ fn exporter<const N: usize>(arguments: [&str; N]) -> Command {
     command
 }
 
-fn output(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("running {command:?}: {error}"))
-}
-
 /// What `list` says, of all sites of the machine: those of other tests are among them.
 fn list() -> Value {
-    parse(&output(&mut exporter(["list", "--format", "json"])))
+    parse(&run(&mut exporter(["list", "--format", "json"])))
 }
 
 fn parse(output: &Output) -> Value {

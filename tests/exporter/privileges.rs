@@ -20,7 +20,7 @@ pub fn traced_as_nobody(tracer: &[&str], capabilities: &str, arguments: &[&str])
         .args(["--inh-caps", &sets, "--ambient-caps", &sets, "--bounding-set", &sets, "--"])
         .arg(made("CAC_TEST_EXPORTER"))
         .args(arguments);
-    output(&mut command)
+    run(&mut command)
 }
 
 #[test]

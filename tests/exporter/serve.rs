@@ -66,7 +66,7 @@ impl Serving {
 
     /// Ends it as systemd does.
     fn stop(mut self) {
-        text(output(Command::new("kill").arg(self.process.id().to_string())));
+        text(run(Command::new("kill").arg(self.process.id().to_string())));
         let ended = || self.process.try_wait().unwrap().ok_or_else(|| "it goes on".to_owned());
         let status = wait_until(ended);
         assert!(status.success(), "{status}");
@@ -215,7 +215,7 @@ fn what_workers_needed_is_kept_over_a_restart() {
 
     let serving = Serving::start(Some(&state));
     assert_eq!(count(&serving), Some(1.0), "after a restart");
-    let suggestions = text(output(exporter(["list", "--suggest", "--state"]).arg(&state)));
+    let suggestions = text(run(exporter(["list", "--suggest", "--state"]).arg(&state)));
     let row = suggestions
         .lines()
         .find(|line| line.contains("kept.example") && line.contains(" 1  "))
@@ -224,7 +224,7 @@ fn what_workers_needed_is_kept_over_a_restart() {
     serving.stop();
 
     std::fs::write(&state, "not ours").unwrap();
-    let refused = output(exporter(["--listen", "127.0.0.1:0", "--state"]).arg(&state));
+    let refused = run(exporter(["--listen", "127.0.0.1:0", "--state"]).arg(&state));
     assert_eq!(refused.status.code(), Some(78), "{refused:?}");
     assert_eq!(std::fs::read_to_string(&state).unwrap(), "not ours");
 }

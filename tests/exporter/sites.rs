@@ -84,7 +84,7 @@ fn twenty_containers_are_shown_as_they_show_themselves() {
             Err(look.to_string())
         }
     });
-    let table = text(output(&mut exporter(["list", "--sort", "memory"])));
+    let table = text(run(&mut exporter(["list", "--sort", "memory"])));
     for (user, domain, _) in rest {
         assert_eq!(table.lines().filter(|line| line.contains(domain.as_str())).count(), 1, "{user}: {table}");
     }
@@ -94,14 +94,14 @@ fn twenty_containers_are_shown_as_they_show_themselves() {
 fn a_site_that_is_stopped_is_down_and_says_why() {
     let site = site("stopped", 62200).start();
     let pid = site.inspect("{{.State.Pid}}");
-    text(output(Command::new("kill").args(["-STOP", &pid])));
+    text(run(Command::new("kill").args(["-STOP", &pid])));
     let status = wait_until(|| {
         let status = one(&list(), &container(&site))["status"].clone();
         if status["reason"] == "stopped" { Ok(status) } else { Err(status.to_string()) }
     });
     assert_eq!(status["up"], false);
     assert_eq!(status["user"], "stopped");
-    text(output(Command::new("kill").args(["-CONT", &pid])));
+    text(run(Command::new("kill").args(["-CONT", &pid])));
     assert_eq!(one(&list(), &container(&site))["status"]["up"], true);
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::load::{CLIENTS, MIXED, while_asked};
 use crate::support::orders::Order;
-use crate::support::{Running, Site, UID, docker, made, run, text, wait_until};
+use crate::support::{Ends, Running, Site, UID, docker, made, run, text, wait_until};
 use crate::{generations, lines, reload, reload_with, said, supervised, wait_for_name};
 
 #[test]
@@ -22,12 +22,6 @@ fn a_reload_that_warms_up_loses_no_request() {
 /// It holds each lsphp's listener for a moment, in which nobody else's close of that is the last.
 #[test]
 fn a_reload_that_the_hosts_exporter_watches_loses_no_request() {
-    struct Over<'a>(&'a AtomicBool);
-    impl Drop for Over<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     let over = AtomicBool::new(false);
     let looks = std::thread::scope(|scope| {
         let looks = scope.spawn(|| {
@@ -38,9 +32,9 @@ fn a_reload_that_the_hosts_exporter_watches_loses_no_request() {
             }
             looks
         });
-        let over = Over(&over);
+        let ended = Ends(&over);
         reloads_lose_no_request(supervised(), 5);
-        drop(over);
+        drop(ended);
         looks.join().unwrap()
     });
     assert!(looks > 5, "{looks} looks");
