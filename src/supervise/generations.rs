@@ -112,10 +112,6 @@ impl<'a> Generations<'a> {
         true
     }
 
-    pub fn has_standby(&self) -> bool {
-        self.standby.is_some()
-    }
-
     /// Ends the standby, if there is one.
     pub fn dismiss_standby(&mut self) -> io::Result<()> {
         let Some(standby) = self.standby.take() else { return Ok(()) };

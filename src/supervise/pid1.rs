@@ -249,7 +249,7 @@ impl<'a> Supervisor<'a> {
         let stopping = self.pool.is_stopping();
         let drains = |state| match state {
             State::Draining => true,
-            State::Starting { .. } => stopping,
+            State::Starting(_) => stopping,
             State::Serving | State::Retiring { .. } => false,
         };
         let generations = self.pool.generations().iter();

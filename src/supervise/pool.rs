@@ -20,11 +20,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use self::event::{Action, Ending, Event};
-pub use self::generation::{Generation, Id, Size, State};
-
-/// How long one that is warm waits for room for all of its workers: then fewer start, cold. Most requests are over by
-/// then, and those that wait meanwhile would share the processors with them.
-const WARM_WAIT: Duration = Duration::from_millis(300);
+pub use self::generation::{Generation, Id, Size, State, Wait};
 
 /// The first pause after a death; each further one in [`DEATH_WINDOW`] doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -104,8 +100,7 @@ impl Pool {
             return actions;
         }
         match event {
-            Event::Replace(size) => self.replace(size, Duration::ZERO, now, &mut actions),
-            Event::TakeOver(size) => self.replace(size, WARM_WAIT, now, &mut actions),
+            Event::Replace(size) => self.replace(size, now, &mut actions),
             Event::Stop => self.stop(now, &mut actions),
             Event::Died(id, code) => self.died(id, code, now, &mut actions),
             Event::NotOpened(id) => self.not_opened(id, &mut actions),
@@ -126,7 +121,7 @@ impl Pool {
         self.generations.iter_mut().find(|generation| generation.id == id)
     }
 
-    fn replace(&mut self, size: Size, whole: Duration, now: Duration, actions: &mut Vec<Action>) {
+    fn replace(&mut self, size: Size, now: Duration, actions: &mut Vec<Action>) {
         if self.is_stopping() {
             return;
         }
@@ -134,17 +129,16 @@ impl Pool {
         // Two listeners have room beside the parking one: a third waits until the oldest has left.
         let draining = self.generations.iter().any(|generation| generation.state == State::Draining);
         let starting =
-            self.generations.iter_mut().find(|generation| matches!(generation.state, State::Starting { .. }));
+            self.generations.iter_mut().find(|generation| matches!(generation.state, State::Starting(_)));
         match starting {
             Some(starting) => starting.size = size,
             None if draining => self.waiting = Some(size),
-            None => self.open(Duration::ZERO, whole, now, actions),
+            None => self.open(self.wait(now), actions),
         }
     }
 
-    /// A new generation takes every new connection from now on. For the time `whole`, at most the grace, it waits for
-    /// room for all of its workers.
-    fn open(&mut self, pause: Duration, whole: Duration, now: Duration, actions: &mut Vec<Action>) {
+    /// A new generation takes every new connection from now on.
+    fn open(&mut self, wait: Wait, actions: &mut Vec<Action>) {
         for generation in &mut self.generations {
             if generation.state == State::Serving {
                 generation.state = State::Draining;
@@ -152,7 +146,7 @@ impl Pool {
         }
         let id = Id(self.next);
         self.next += 1;
-        self.generations.push(Generation::opened(id, self.size, now, pause, whole));
+        self.generations.push(Generation::opened(id, self.size, wait));
         actions.push(Action::Open(id));
     }
 
@@ -162,12 +156,15 @@ impl Pool {
             return;
         }
         self.deadline = Some(now + self.patience.stop);
+        let soon = Wait { whole_until: now, ..self.wait(now) };
         self.waiting = None;
         actions.push(Action::Park);
         for generation in &mut self.generations {
-            // One that is starting has a queue of its own, which it is still to serve.
-            if generation.state == State::Serving {
-                generation.state = State::Draining;
+            match &mut generation.state {
+                State::Serving => generation.state = State::Draining,
+                // It has a queue of its own, which it is still to serve.
+                State::Starting(wait) => *wait = Wait { not_before: wait.not_before, ..soon },
+                State::Draining | State::Retiring { .. } => {}
             }
         }
     }
@@ -187,17 +184,18 @@ impl Pool {
         }
         let doublings = u32::try_from(self.deaths.len() - 1).unwrap_or(u32::MAX);
         let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(doublings)).min(LONGEST_PAUSE);
+        let wait = Wait { not_before: now + pause, whole_until: now, ..self.wait(now) };
         if nobody_left {
             // Its listener is as good as new, and so is whoever waits there.
             let size = self.size;
             if let Some(generation) = self.find(id) {
-                *generation = Generation::opened(id, size, now, pause, Duration::ZERO);
+                *generation = Generation::opened(id, size, wait);
             }
         } else {
             // The listener of the dead one needs the room of any that is still draining.
             self.retire_draining(now, actions);
             // Its workers would go on accepting without anybody to replace them.
-            self.open(pause, Duration::ZERO, now, actions);
+            self.open(wait, actions);
         }
     }
 
@@ -228,7 +226,7 @@ impl Pool {
         let stopping = self.is_stopping();
         let may_retire = |state| match state {
             State::Draining => true,
-            State::Starting { .. } => stopping,
+            State::Starting(_) => stopping,
             State::Serving | State::Retiring { .. } => false,
         };
         let Some(generation) = self.find(id).filter(|generation| may_retire(generation.state)) else {
@@ -254,7 +252,7 @@ impl Pool {
         let draining = self.generations.iter().any(|generation| generation.state == State::Draining);
         if let Some(size) = self.waiting.filter(|_| !draining) {
             self.waiting = None;
-            self.replace(size, Duration::ZERO, now, actions);
+            self.replace(size, now, actions);
         }
         self.spawn(now, actions);
         self.grow(now, actions);

@@ -269,8 +269,7 @@ impl Supervisor<'_> {
     fn replace(&mut self, session: &mut Session) -> Event {
         let before = self.take(self.allowed(&session.specification));
         session.phase = Phase::Replacing(Box::new(before));
-        let size = self.specification.size;
-        if self.generations.has_standby() { Event::TakeOver(size) } else { Event::Replace(size) }
+        Event::Replace(self.specification.size)
     }
 
     /// What of it may count. Only an operator has seen to it that the file cache is no longer damaged.

@@ -7,8 +7,6 @@ use super::generation::{Id, Size};
 pub enum Event {
     /// A new plan, whose lsphp has been proven, shall take over.
     Replace(Size),
-    /// The same, where the new lsphp runs already and is warm.
-    TakeOver(Size),
     /// The container shall end; said again, at once.
     Stop,
     /// lsphp itself, the parent of the workers, has ended with this code as a shell has it.

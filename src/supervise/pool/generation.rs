@@ -36,18 +36,23 @@ impl Size {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Since `opened`, not to be spawned before `not_before`, and only with all of its workers until `whole_until`
-    /// or the end of the grace.
-    Starting {
-        opened: Duration,
-        not_before: Duration,
-        whole_until: Duration,
-    },
+    Starting(Wait),
     Serving,
     Draining,
-    Retiring {
-        since: Duration,
-    },
+    Retiring { since: Duration },
+}
+
+/// For memory, or after a death.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// Not to be spawned before.
+    pub(super) not_before: Duration,
+    /// Until then only with all of its workers.
+    pub(super) whole_until: Duration,
+    /// After that with these at least.
+    pub(super) least: u32,
+    /// In any case.
+    pub(super) until: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +71,8 @@ pub struct Generation {
 }
 
 impl Generation {
-    pub(super) fn opened(id: Id, size: Size, now: Duration, pause: Duration, whole: Duration) -> Self {
-        let state = State::Starting { opened: now, not_before: now + pause, whole_until: now + whole };
+    pub(super) fn opened(id: Id, size: Size, wait: Wait) -> Self {
+        let state = State::Starting(wait);
         Self { id, state, size, ceiling: 0, workers: 0, has_parent: false, longest_request: None }
     }
 

@@ -2,14 +2,22 @@
 
 use std::time::Duration;
 
-use super::{Action, Generation, Pool, State};
+use super::{Action, Generation, Pool, State, Wait};
 
 /// How long after a generation retired its idle workers have surely left; busy ones are waited for longer.
 const IDLE_LEAVE: Duration = Duration::from_millis(50);
 
+/// How long one waits for room for all of its workers: then fewer start. Most requests are over by then, and those that
+/// wait meanwhile would share the processors with them.
+const WHOLE_WAIT: Duration = Duration::from_millis(300);
+
 /// How long after a try to grow that memory did not allow the next one may come: each try makes new
 /// connections wait for up to the grace.
 const GROWTH_PAUSE: Duration = Duration::from_secs(60);
+
+/// How many times the grace a try to grow waits before it would begin with fewer workers than there are: those who wait
+/// meanwhile would wait for a worker of the small one too, which still serves its queue.
+const GROWTH_GRACES: u32 = 5;
 
 /// lsphp has a process manager only with two children and more.
 pub(super) const MIN_WORKERS: u32 = crate::sizing::MIN_CHILDREN;
@@ -18,10 +26,9 @@ impl Pool {
     /// When [`Event::Tick`] is due next; `None`: nothing waits for time to pass.
     pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
         let starting = self.generations.iter().flat_map(|generation| match generation.state {
-            State::Starting { opened, not_before, whole_until } => {
+            State::Starting(Wait { not_before, whole_until, until, .. }) => {
                 let settled = self.last_retired().map_or(not_before, |since| since + IDLE_LEAVE);
-                let grace_over = opened + self.patience.grace;
-                [not_before, settled, whole_until, grace_over].map(|time| Some(time.max(not_before)))
+                [not_before, settled, whole_until, until].map(|time| Some(time.max(not_before)))
             }
             _ => [None; 4],
         });
@@ -36,17 +43,17 @@ impl Pool {
         let idle_left = self.last_retired().is_none_or(|since| now >= since + IDLE_LEAVE);
         let (patience, stopping) = (self.patience, self.is_stopping());
         for generation in &mut self.generations {
-            let State::Starting { opened, not_before, whole_until } = generation.state else { continue };
-            if now < not_before {
+            let State::Starting(wait) = generation.state else { continue };
+            if now < wait.not_before {
                 continue;
             }
             let size = generation.size;
             let fitting = size.fitting(held);
             // With nothing beside it, what the plan says is what there is, overcommitted or not.
             let alone = held == 0;
-            let fewer = fitting >= MIN_WORKERS && idle_left && now >= whole_until;
+            let fewer = fitting >= wait.least && idle_left && now >= wait.whole_until;
             let enough = fitting == size.workers || fewer;
-            if !alone && !enough && now < opened + patience.grace {
+            if !alone && !enough && now < wait.until {
                 continue;
             }
             let workers = if alone { size.workers } else { fitting.max(MIN_WORKERS) };
@@ -64,6 +71,12 @@ impl Pool {
             }
             return; // what it holds counts for the next one
         }
+    }
+
+    /// What one that is opened now waits for, if nothing else is said.
+    pub(super) fn wait(&self, now: Duration) -> Wait {
+        let whole_until = now + WHOLE_WAIT;
+        Wait { not_before: now, whole_until, least: MIN_WORKERS, until: now + self.patience.grace }
     }
 
     fn last_retired(&self) -> Option<Duration> {
@@ -87,7 +100,15 @@ impl Pool {
     pub(super) fn grow(&mut self, now: Duration, actions: &mut Vec<Action>) {
         if self.may_grow() && now >= self.grows_at {
             self.grows_at = now + GROWTH_PAUSE;
-            self.open(Duration::ZERO, self.patience.grace, now, actions);
+            let grace = self.patience.grace;
+            let least = self.generations.iter().map(|small| small.ceiling).max().unwrap_or(MIN_WORKERS);
+            let wait = Wait {
+                whole_until: now + grace,
+                least,
+                until: now + GROWTH_GRACES * grace,
+                ..self.wait(now)
+            };
+            self.open(wait, actions);
         }
     }
 }
