@@ -156,7 +156,7 @@ impl Pool {
             return;
         }
         self.deadline = Some(now + self.patience.stop);
-        let soon = Wait { whole_until: now, ..self.wait(now) };
+        let soon = Wait { whole: Duration::ZERO, ..self.wait(now) };
         self.waiting = None;
         actions.push(Action::Park);
         for generation in &mut self.generations {
@@ -184,7 +184,7 @@ impl Pool {
         }
         let doublings = u32::try_from(self.deaths.len() - 1).unwrap_or(u32::MAX);
         let pause = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(doublings)).min(LONGEST_PAUSE);
-        let wait = Wait { not_before: now + pause, whole_until: now, ..self.wait(now) };
+        let wait = Wait { not_before: now + pause, whole: Duration::ZERO, ..self.wait(now) };
         if nobody_left {
             // Its listener is as good as new, and so is whoever waits there.
             let size = self.size;

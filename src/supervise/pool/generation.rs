@@ -47,8 +47,8 @@ pub enum State {
 pub struct Wait {
     /// Not to be spawned before.
     pub(super) not_before: Duration,
-    /// Until then only with all of its workers.
-    pub(super) whole_until: Duration,
+    /// For so long after that, and after the one before has retired, only with all of its workers.
+    pub(super) whole: Duration,
     /// After that with these at least.
     pub(super) least: u32,
     /// In any case.

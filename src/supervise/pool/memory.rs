@@ -22,15 +22,25 @@ const GROWTH_GRACES: u32 = 5;
 /// lsphp has a process manager only with two children and more.
 pub(super) const MIN_WORKERS: u32 = crate::sizing::MIN_CHILDREN;
 
+impl Wait {
+    /// When fewer than all workers may start. What is queued before the last one retires costs nobody anything: it is
+    /// served with all that memory has room for.
+    fn ends_whole(&self, last_retired: Option<Duration>) -> Duration {
+        let retired = last_retired.map(|since| since + self.whole.max(IDLE_LEAVE));
+        retired.unwrap_or_default().max(self.not_before + self.whole)
+    }
+}
+
 impl Pool {
     /// When [`Event::Tick`] is due next; `None`: nothing waits for time to pass.
     pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
         let starting = self.generations.iter().flat_map(|generation| match generation.state {
-            State::Starting(Wait { not_before, whole_until, until, .. }) => {
-                let settled = self.last_retired().map_or(not_before, |since| since + IDLE_LEAVE);
-                [not_before, settled, whole_until, until].map(|time| Some(time.max(not_before)))
+            State::Starting(wait) => {
+                let Wait { not_before, until, .. } = wait;
+                [not_before, wait.ends_whole(self.last_retired()), until]
+                    .map(|time| Some(time.max(not_before)))
             }
-            _ => [None; 4],
+            _ => [None; 3],
         });
         let growing = self.may_grow().then_some(self.grows_at);
         let late = self.generations.iter().filter_map(Generation::is_late_at);
@@ -40,7 +50,7 @@ impl Pool {
     /// Starts lsphp where memory allows it, or where it has been waited for long enough.
     pub(super) fn spawn(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let held: u64 = self.generations.iter().map(Generation::holds_mib).sum();
-        let idle_left = self.last_retired().is_none_or(|since| now >= since + IDLE_LEAVE);
+        let retired = self.last_retired();
         let (patience, stopping) = (self.patience, self.is_stopping());
         for generation in &mut self.generations {
             let State::Starting(wait) = generation.state else { continue };
@@ -51,7 +61,7 @@ impl Pool {
             let fitting = size.fitting(held);
             // With nothing beside it, what the plan says is what there is, overcommitted or not.
             let alone = held == 0;
-            let fewer = fitting >= wait.least && idle_left && now >= wait.whole_until;
+            let fewer = fitting >= wait.least && now >= wait.ends_whole(retired);
             let enough = fitting == size.workers || fewer;
             if !alone && !enough && now < wait.until {
                 continue;
@@ -75,8 +85,7 @@ impl Pool {
 
     /// What one that is opened now waits for, if nothing else is said.
     pub(super) fn wait(&self, now: Duration) -> Wait {
-        let whole_until = now + WHOLE_WAIT;
-        Wait { not_before: now, whole_until, least: MIN_WORKERS, until: now + self.patience.grace }
+        Wait { not_before: now, whole: WHOLE_WAIT, least: MIN_WORKERS, until: now + self.patience.grace }
     }
 
     fn last_retired(&self) -> Option<Duration> {
@@ -102,12 +111,7 @@ impl Pool {
             self.grows_at = now + GROWTH_PAUSE;
             let grace = self.patience.grace;
             let least = self.generations.iter().map(|small| small.ceiling).max().unwrap_or(MIN_WORKERS);
-            let wait = Wait {
-                whole_until: now + grace,
-                least,
-                until: now + GROWTH_GRACES * grace,
-                ..self.wait(now)
-            };
+            let wait = Wait { whole: grace, least, until: now + GROWTH_GRACES * grace, ..self.wait(now) };
             self.open(wait, actions);
         }
     }

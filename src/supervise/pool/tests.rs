@@ -56,9 +56,9 @@ fn a_busy_pool_is_replaced_by_a_small_one_that_grows_when_the_old_one_is_gone() 
     pool.on(Event::Drained(Id(1)), at(2020));
     died(&mut pool, Id(1), 0, 7, at(2021));
     assert_eq!(pool.on(Event::Workers(Id(1), 4), at(2030)), [], "idle ones leave at once, so wait for them");
-    assert_eq!(pool.wakes_at(at(2070)), Some(at(2300)));
+    assert_eq!(pool.wakes_at(at(2070)), Some(at(2320)));
     // 1024 - 4 * 130 - 80 for the old one - 80 = 344: two fit.
-    assert_eq!(pool.on(Event::Tick, at(2300)), [Action::Spawn { id: Id(2), workers: 2 }]);
+    assert_eq!(pool.on(Event::Tick, at(2320)), [Action::Spawn { id: Id(2), workers: 2 }]);
     let gone = pool.on(Event::Workers(Id(1), 0), at(3000));
     assert_eq!(gone, [Action::Forget(Id(1)), Action::Open(Id(3))], "once more, at full size");
     pool.on(Event::Drained(Id(2)), at(3020));
@@ -71,7 +71,7 @@ fn a_busy_pool_is_replaced_by_a_small_one_that_grows_when_the_old_one_is_gone() 
     pool.on(Event::Replace(FULL), at(4000));
     pool.on(Event::Drained(Id(3)), at(4020));
     died(&mut pool, Id(3), 0, 4, at(4021));
-    assert_eq!(pool.on(Event::Tick, at(4300)), [Action::Spawn { id: Id(4), workers: 2 }]);
+    assert_eq!(pool.on(Event::Tick, at(4320)), [Action::Spawn { id: Id(4), workers: 2 }]);
     let gone = pool.on(Event::Workers(Id(3), 0), at(5000));
     assert_eq!(gone, [Action::Forget(Id(3)), Action::Open(Id(5))]);
 }
@@ -82,13 +82,13 @@ fn one_that_grows_does_not_shrink() {
     pool.on(Event::Replace(FULL), at(2000));
     pool.on(Event::Drained(Id(1)), at(2020));
     died(&mut pool, Id(1), 0, 1, at(2021));
-    assert_eq!(pool.on(Event::Tick, at(2300)), [Action::Spawn { id: Id(2), workers: 5 }]);
+    assert_eq!(pool.on(Event::Tick, at(2320)), [Action::Spawn { id: Id(2), workers: 5 }]);
     pool.on(Event::Workers(Id(1), 0), at(3000));
     assert_eq!(pool.on(Event::Tick, at(5000)), [], "the five still serve whoever queues for them");
     pool.on(Event::Drained(Id(2)), at(6000));
     died(&mut pool, Id(2), 0, 3, at(6001));
-    assert_eq!(pool.on(Event::Tick, at(6060)), [], "three have room");
-    assert_eq!(pool.on(Event::Workers(Id(2), 1), at(6100)), [Action::Spawn { id: Id(3), workers: 5 }]);
+    assert_eq!(pool.on(Event::Tick, at(8000)), [], "three have room");
+    assert_eq!(pool.on(Event::Workers(Id(2), 1), at(8100)), [Action::Spawn { id: Id(3), workers: 5 }]);
     // Where those that are busy do not end, it is as ever: after five times the grace.
     pool.on(Event::Workers(Id(2), 0), at(64_000));
     assert_eq!(pool.wakes_at(at(66_000)), Some(at(74_000)));
@@ -116,8 +116,8 @@ fn a_request_that_hangs_in_one_that_has_retired_is_cut_once() {
     pool.set_patience(Patience { request: at(1), ..PATIENCE });
     pool.on(Event::Drained(Id(1)), at(2020));
     died(&mut pool, Id(1), 0, 1, at(2021));
-    assert_eq!(pool.on(Event::Tick, at(2300)), [Action::Spawn { id: Id(2), workers: 5 }]);
-    assert_eq!(pool.wakes_at(at(2300)), Some(at(302_020)), "what it was started with counts");
+    assert_eq!(pool.on(Event::Tick, at(2320)), [Action::Spawn { id: Id(2), workers: 5 }]);
+    assert_eq!(pool.wakes_at(at(2320)), Some(at(302_020)), "what it was started with counts");
     assert_eq!(pool.on(Event::Tick, at(302_019)), []);
     assert_eq!(pool.on(Event::Tick, at(302_020)), [Action::Cut(Id(1))]);
     assert_eq!((pool.on(Event::Tick, at(302_021)), pool.wakes_at(at(302_021))), (vec![], None));
@@ -129,7 +129,7 @@ fn a_request_that_hangs_in_one_that_has_retired_is_cut_once() {
 fn after_the_grace_a_start_is_overcommitted_and_says_so() {
     let mut pool = serving();
     pool.on(Event::Replace(FULL), at(2000));
-    assert_eq!(pool.wakes_at(at(2300)), Some(at(4000)));
+    assert_eq!(pool.wakes_at(at(2320)), Some(at(4000)));
     assert_eq!(pool.on(Event::Tick, at(3999)), []);
     // The old one has its parent yet: 990 MiB, and 80 + 2 * 130 come on top.
     let id = Id(2);
@@ -235,19 +235,19 @@ fn without_a_listener_for_the_next_one_the_last_one_serves_on() {
 
 #[test]
 fn one_waits_a_little_for_room_for_all_of_its_workers() {
-    for (left_at, spawned) in [(2299, 7), (9000, 5)] {
+    for (left_at, spawned) in [(2319, 7), (9000, 5)] {
         let mut pool = serving();
         let id = Id(2);
         assert_eq!(pool.on(Event::Replace(FULL), at(2000)), [Action::Open(id)]);
         pool.on(Event::Drained(Id(1)), at(2020));
         assert_eq!(died(&mut pool, Id(1), 0, 1, at(2021)), []);
         assert_eq!(pool.on(Event::Tick, at(2070)), [], "five have room, and seven may soon");
-        assert_eq!(pool.wakes_at(at(2070)), Some(at(2300)));
+        assert_eq!(pool.wakes_at(at(2070)), Some(at(2320)));
         let mut actions = Vec::new();
-        if left_at < 2300 {
+        if left_at < 2320 {
             actions = pool.on(Event::Workers(Id(1), 0), at(left_at));
         }
-        actions.extend(pool.on(Event::Tick, at(2300)));
+        actions.extend(pool.on(Event::Tick, at(2320)));
         assert!(actions.contains(&Action::Spawn { id, workers: spawned }), "{actions:?}");
     }
 }
