@@ -12,7 +12,7 @@ const IDLE_LEAVE: Duration = Duration::from_millis(50);
 const WHOLE_WAIT: Duration = Duration::from_millis(300);
 
 /// How long after a try to grow that memory did not allow the next one may come: each try makes new
-/// connections wait for up to the grace.
+/// connections wait.
 const GROWTH_PAUSE: Duration = Duration::from_secs(60);
 
 /// How many times the grace a try to grow waits before it would begin with fewer workers than there are: those who wait
@@ -42,7 +42,7 @@ impl Pool {
             }
             _ => [None; 3],
         });
-        let growing = self.may_grow().then_some(self.grows_at);
+        let growing = self.small().map(|_| self.grows_at);
         let late = self.generations.iter().filter_map(Generation::is_late_at);
         starting.flatten().chain(growing).chain(late).filter(|time| *time > now).chain(self.deadline).min()
     }
@@ -101,18 +101,22 @@ impl Pool {
     }
 
     /// One generation that began small, with nothing beside it any more.
-    fn may_grow(&self) -> bool {
-        !self.is_stopping()
-            && matches!(self.generations.as_slice(), [only] if only.state == State::Serving && !self.is_full_size())
+    fn small(&self) -> Option<&Generation> {
+        match self.generations.as_slice() {
+            [only] if only.state == State::Serving && !self.is_full_size() && !self.is_stopping() => {
+                Some(only)
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn grow(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        if self.may_grow() && now >= self.grows_at {
-            self.grows_at = now + GROWTH_PAUSE;
-            let grace = self.patience.grace;
-            let least = self.generations.iter().map(|small| small.ceiling).max().unwrap_or(MIN_WORKERS);
-            let wait = Wait { whole: grace, least, until: now + GROWTH_GRACES * grace, ..self.wait(now) };
-            self.open(wait, actions);
-        }
+        let Some(least) = self.small().filter(|_| now >= self.grows_at).map(|small| small.ceiling) else {
+            return;
+        };
+        self.grows_at = now + GROWTH_PAUSE;
+        let grace = self.patience.grace;
+        let wait = Wait { whole: grace, least, until: now + GROWTH_GRACES * grace, ..self.wait(now) };
+        self.open(wait, actions);
     }
 }
