@@ -82,6 +82,16 @@ fn as_shipped_no_connection_is_kept_and_none_is_dropped() {
     assert_eq!(dropped(&project), before, "connects that the kernel dropped");
 }
 
+/// OpenLiteSpeed gives up after 30 seconds where it is not told otherwise.
+#[test]
+fn a_page_that_says_nothing_for_longer_than_half_a_minute_is_waited_for() {
+    let project = up_with(&[]);
+    project.page("alice", "slow.php", PAGE);
+    project.wait_until_healthy();
+    answer(&project, "silent", 35_000);
+    each_is_executed_once(&project, 1);
+}
+
 pub fn is_real(test: &str) -> bool {
     let is_real = !made("CAC_TEST_FRONT_END_COMPOSE").ends_with("stand_in.yaml");
     if !is_real {

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -101,7 +101,13 @@ fn stops(count: usize) {
         }
     });
     println!("{count} stops: {} answered, {} not begun", tally.answered.len(), tally.failed.len());
-    assert_eq!((&tally.cut, &tally.refused), (&vec![], &vec![]), "OpenLiteSpeed is there all the time");
+    let logs = || format!("{}\n{}", site.logs(), site.front_end_log());
+    assert_eq!(
+        (&tally.cut, &tally.refused),
+        (&vec![], &vec![]),
+        "OpenLiteSpeed is there all the time: {}",
+        logs()
+    );
     let others = tally.others(executed(&site.home()));
     assert!(others.is_empty(), "executed and not answered: {others:?}\n{}", site.logs());
     // 500 where OpenLiteSpeed has tried three times.
@@ -202,6 +208,10 @@ impl Site {
         lines(&docker(["logs", &self.container]))
     }
 
+    fn front_end_log(&self) -> String {
+        text(self.project.exec("front-end", &["cat", "/usr/local/lsws/logs/error.log"]))
+    }
+
     /// Lines of the site's log with these words.
     fn said(&self, words: &str) -> usize {
         self.logs().lines().filter(|line| line.contains(words)).count()
@@ -271,17 +281,19 @@ impl Site {
 
     /// On a connection of its own, and never again.
     fn place(&self, order: &Order) -> Fate {
+        let began = Instant::now();
         let Ok(mut stream) = TcpStream::connect(&self.front_end) else { return Fate::Refused };
         let mut answer = Vec::new();
         let ended = stream
-            .set_read_timeout(Some(3 * PATIENCE)) // OpenLiteSpeed's own is one
+            .set_read_timeout(Some(3 * PATIENCE)) // after refusals OpenLiteSpeed may need half a minute to try again
             .and_then(|()| stream.write_all(&http(order)))
             .and_then(|()| stream.read_to_end(&mut answer));
+        let took = began.elapsed();
         let answer = String::from_utf8_lossy(&answer);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
         match head.split_whitespace().nth(1) {
             Some("200") if body == order.name => Fate::Answered,
-            None | Some("200") => Fate::Cut(format!("{answer} {ended:?}")),
+            None | Some("200") => Fate::Cut(format!("{answer} {ended:?} after {took:?}")),
             Some(_) => Fate::Failed(answer.lines().next().unwrap_or_default().to_owned()),
         }
     }
