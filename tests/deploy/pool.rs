@@ -18,6 +18,9 @@ const ROUNDS: usize = 8;
 /// One at a time after each burst.
 const SINGLES: usize = 6;
 
+/// Requests for a site that is gone: each of two processes gets thirty and more, whenever its half minute ends.
+const GONE: usize = 200;
+
 /// Slow enough that a burst needs every worker; notes each time that it is executed.
 const PAGE: &str = "<?php
 file_put_contents('/home/alice/executed', $_GET['n'] . \"\\n\", FILE_APPEND | LOCK_EX);
@@ -82,14 +85,29 @@ fn as_shipped_no_connection_is_kept_and_none_is_dropped() {
     assert_eq!(dropped(&project), before, "connects that the kernel dropped");
 }
 
-/// OpenLiteSpeed gives up after 30 seconds where it is not told otherwise.
+/// By itself OpenLiteSpeed gives a page up after 30 seconds, and starts itself again for the 503 of one site, which drops
+/// what others wait for.
 #[test]
-fn a_page_that_says_nothing_for_longer_than_half_a_minute_is_waited_for() {
-    let project = up_with(&[]);
+fn a_silent_page_is_waited_for_beside_a_site_that_is_gone() {
+    if !is_real("a_silent_page_is_waited_for_beside_a_site_that_is_gone") {
+        return;
+    }
+    let project = up_with(&["tests/deploy/gone.yaml"]);
     project.page("alice", "slow.php", PAGE);
-    project.wait_until_healthy();
-    answer(&project, "silent", 35_000);
-    each_is_executed_once(&project, 1);
+    project.page("bob", "slow.php", PAGE);
+    wait_until(|| match project.curl(DOMAIN, "/slow.php?n=first&ms=0", &[]) {
+        (200, _) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let front_end = processes(&project);
+    thread::scope(|scope| {
+        scope.spawn(|| answer(&project, "silent", 35_000));
+        for _ in 0..GONE {
+            assert_eq!(project.curl("example.org", "/slow.php?n=gone&ms=0", &[]).0, 503);
+        }
+    });
+    assert_eq!(processes(&project), front_end, "OpenLiteSpeed's processes");
+    each_is_executed_once(&project, 2);
 }
 
 pub fn is_real(test: &str) -> bool {
