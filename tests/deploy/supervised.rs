@@ -142,7 +142,7 @@ fn a_changed_limit_loses_no_request() {
         return;
     }
     let site = Site::up(SUPERVISED);
-    let ((), tally) = site.while_asked(&[0, 20, 100], || {
+    let ((), tally) = site.while_asked(&[20, 100, 300], || {
         site.limit("2g");
         site.wait_for_name("serving:15");
         site.wait_for_workers(8);

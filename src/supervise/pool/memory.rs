@@ -15,8 +15,8 @@ const WHOLE_WAIT: Duration = Duration::from_millis(300);
 /// connections wait.
 const GROWTH_PAUSE: Duration = Duration::from_secs(60);
 
-/// How many times the grace a try to grow waits before it would begin with fewer workers than there are: those who wait
-/// meanwhile would wait for a worker of the small one too, which still serves its queue.
+/// How many times the grace a try to grow waits before it would begin with no more workers than there are: those who
+/// wait meanwhile would wait for a worker of the small one too, which still serves its queue.
 const GROWTH_GRACES: u32 = 5;
 
 /// lsphp has a process manager only with two children and more.
@@ -111,12 +111,13 @@ impl Pool {
     }
 
     pub(super) fn grow(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let Some(least) = self.small().filter(|_| now >= self.grows_at).map(|small| small.ceiling) else {
+        let Some(small) = self.small().filter(|_| now >= self.grows_at).map(|small| small.ceiling) else {
             return;
         };
         self.grows_at = now + GROWTH_PAUSE;
         let grace = self.patience.grace;
-        let wait = Wait { whole: grace, least, until: now + GROWTH_GRACES * grace, ..self.wait(now) };
+        let wait =
+            Wait { whole: grace, least: small + 1, until: now + GROWTH_GRACES * grace, ..self.wait(now) };
         self.open(wait, actions);
     }
 }
