@@ -86,12 +86,14 @@ pub fn in_time<T>(ask: impl FnMut() -> Result<T, String>) -> Result<T, String> {
 fn within<T>(patience: Duration, mut ask: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let deadline = Instant::now() + patience;
     loop {
+        let asked = Instant::now();
         match ask() {
             Ok(value) => return Ok(value),
             Err(state) if Instant::now() >= deadline => {
                 return Err(format!("after {patience:?} still: {state}"));
             }
-            Err(_) => sleep(Duration::from_millis(20)),
+            // Whoever waits leaves the machine to what is waited for: `docker exec` is work for it.
+            Err(_) => sleep((2 * asked.elapsed()).clamp(Duration::from_millis(20), Duration::from_secs(1))),
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::net::{TcpListener, TcpStream};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -27,7 +28,7 @@ fn queued(listener: &Member, expected: usize) -> usize {
     loop {
         match listener.queue().unwrap() as usize {
             fewer if fewer < expected && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(1));
+                thread::sleep(Duration::from_millis(1));
             }
             length => return length,
         }
@@ -145,8 +146,8 @@ fn who_accepts_from_one_that_left_learns_it() {
     let mut group = Group::open("127.0.0.1:0".parse().unwrap(), 511, None).unwrap();
     let listener = group.join().unwrap();
     let lsphps = TcpListener::from(listener.socket.try_clone().unwrap());
-    let accepting = std::thread::spawn(move || lsphps.accept().map(drop));
-    std::thread::sleep(Duration::from_millis(50));
+    let accepting = thread::spawn(move || lsphps.accept().map(drop));
+    thread::sleep(Duration::from_millis(50));
     group.leave(listener).unwrap();
     assert_eq!(accepting.join().unwrap().unwrap_err().raw_os_error(), Some(libc::EINVAL));
 }
@@ -192,7 +193,7 @@ fn one_leaves_also_where_nothing_can_be_put_in_its_place() {
 /// table of connections is not full of those of others.
 fn in_own_network(addresses: &[&str], test: impl FnOnce() + Send + 'static) {
     let addresses: Vec<_> = addresses.iter().map(|address| (*address).to_owned()).collect();
-    let thread = std::thread::spawn(move || {
+    let thread = thread::spawn(move || {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("this test needs root");
         let ip = |arguments: &[&str]| {
             let status = std::process::Command::new("busybox").arg("ip").args(arguments).status();
@@ -222,43 +223,47 @@ fn connect_as(source: &str, address: SocketAddr, patience: Duration) -> io::Resu
 fn only_who_is_allowed_gets_an_answer() {
     const OTHERS: [&str; 6] =
         ["10.9.0.1/32", "10.9.0.2/32", "10.9.1.3/32", "fd09::1/128", "fd09::2/128", "fd09:0:0:1::3/128"];
-    in_own_network(&OTHERS, || {
-        for (listen, dialled, allowed, refused) in [
-            ("0.0.0.0:9000", "10.9.0.1:9000", &["10.9.0.2", "127.0.0.1"][..], &["10.9.1.3"][..]),
-            ("10.9.0.1:9001", "10.9.0.1:9001", &["10.9.0.2", "10.9.0.1"], &["10.9.1.3"]),
-            ("[::]:9002", "10.9.0.1:9002", &["10.9.0.2", "127.0.0.1"], &["10.9.1.3", "10.9.0.1"]),
-            ("[::]:9003", "[fd09::1]:9003", &["fd09::2", "::1"], &["fd09:0:0:1::3", "fd09::1"]),
-            ("[fd09::1]:9004", "[fd09::1]:9004", &["fd09::2", "fd09::1"], &["fd09:0:0:1::3"]),
-        ] {
-            let clients = "10.9.0.2, fd09::2".parse().unwrap();
-            let mut group = Group::open(listen.parse().unwrap(), 511, Some(clients)).unwrap();
-            let dialled: SocketAddr = dialled.parse().unwrap();
-            let silent = |source: &str, when: &str| {
-                let error = connect_as(source, dialled, SILENCE).expect_err("no answer").raw_os_error();
-                assert_eq!(
-                    error,
-                    Some(libc::EINPROGRESS),
-                    "{listen} from {source} {when}: not refused either"
-                );
-            };
-            silent(allowed[0], "before anybody serves");
-            let mut serving = group.join().unwrap();
-            for round in 1..=3 {
-                for source in allowed {
-                    connect_as(source, dialled, PATIENCE)
-                        .unwrap_or_else(|error| panic!("{listen} from {source}: {error}"));
-                }
-                refused.iter().for_each(|source| silent(source, "while somebody serves"));
-                assert_eq!(queued(&serving, allowed.len()), allowed.len(), "{listen} {round}");
-                let next = group.join().unwrap();
-                refused.iter().for_each(|source| silent(source, "while two are there"));
-                group.leave(serving).unwrap();
-                serving = next;
+    let rows = [
+        ("0.0.0.0:9000", "10.9.0.1:9000", &["10.9.0.2", "127.0.0.1"][..], &["10.9.1.3"][..]),
+        ("10.9.0.1:9001", "10.9.0.1:9001", &["10.9.0.2", "10.9.0.1"], &["10.9.1.3"]),
+        ("[::]:9002", "10.9.0.1:9002", &["10.9.0.2", "127.0.0.1"], &["10.9.1.3", "10.9.0.1"]),
+        ("[::]:9003", "[fd09::1]:9003", &["fd09::2", "::1"], &["fd09:0:0:1::3", "fd09::1"]),
+        ("[fd09::1]:9004", "[fd09::1]:9004", &["fd09::2", "fd09::1"], &["fd09:0:0:1::3"]),
+    ];
+    // Beside one another: most of it is waiting for an answer that does not come.
+    in_own_network(&OTHERS, move || {
+        thread::scope(|scope| {
+            for (listen, dialled, allowed, refused) in rows {
+                scope.spawn(move || only_allowed_get_an_answer(listen, dialled, allowed, refused));
             }
-            group.park().unwrap();
-            silent(allowed[0], "when all is parked");
-        }
+        });
     });
+}
+
+fn only_allowed_get_an_answer(listen: &str, dialled: &str, allowed: &[&str], refused: &[&str]) {
+    let clients = "10.9.0.2, fd09::2".parse().unwrap();
+    let mut group = Group::open(listen.parse().unwrap(), 511, Some(clients)).unwrap();
+    let dialled: SocketAddr = dialled.parse().unwrap();
+    let silent = |source: &str, when: &str| {
+        let error = connect_as(source, dialled, SILENCE).expect_err("no answer").raw_os_error();
+        assert_eq!(error, Some(libc::EINPROGRESS), "{listen} from {source} {when}: not refused either");
+    };
+    silent(allowed[0], "before anybody serves");
+    let mut serving = group.join().unwrap();
+    for round in 1..=3 {
+        for source in allowed {
+            connect_as(source, dialled, PATIENCE)
+                .unwrap_or_else(|error| panic!("{listen} from {source}: {error}"));
+        }
+        refused.iter().for_each(|source| silent(source, "while somebody serves"));
+        assert_eq!(queued(&serving, allowed.len()), allowed.len(), "{listen} {round}");
+        let next = group.join().unwrap();
+        refused.iter().for_each(|source| silent(source, "while two are there"));
+        group.leave(serving).unwrap();
+        serving = next;
+    }
+    group.park().unwrap();
+    silent(allowed[0], "when all is parked");
 }
 
 /// As in a container that Docker made without IPv6.
