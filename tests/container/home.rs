@@ -56,13 +56,13 @@ fn a_second_start_changes_nothing() {
 }
 
 #[test]
-fn ten_thousand_files_are_not_looked_at() {
+fn a_thousand_files_are_not_looked_at() {
     let home = tempfile::tempdir().unwrap();
     let uploads = home.path().join("public_html/uploads");
     for directory in 0..100 {
         let directory = uploads.join(directory.to_string());
         fs::create_dir_all(&directory).unwrap();
-        (0..100).for_each(|file| fs::write(directory.join(file.to_string()), "").unwrap());
+        (0..10).for_each(|file| fs::write(directory.join(file.to_string()), "").unwrap());
     }
     // Reading a directory sets its access time where that is older than its last change (relatime).
     let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(86400);
