@@ -85,7 +85,7 @@ fn as_shipped_no_connection_is_kept_and_none_is_dropped() {
     assert_eq!(dropped(&project), before, "connects that the kernel dropped");
 }
 
-/// By itself OpenLiteSpeed gives a page up after 30 seconds, and starts itself again for the 503 of one site, which drops
+/// By itself OpenLiteSpeed gives a page up after 30 seconds, and starts itself again for the 503 of one site, which cuts
 /// what others wait for.
 #[test]
 fn a_silent_page_is_waited_for_beside_a_site_that_is_gone() {
