@@ -285,7 +285,7 @@ impl Site {
         let Ok(mut stream) = TcpStream::connect(&self.front_end) else { return Fate::Refused };
         let mut answer = Vec::new();
         let ended = stream
-            .set_read_timeout(Some(3 * PATIENCE)) // after refusals OpenLiteSpeed may need half a minute to try again
+            .set_read_timeout(Some(3 * PATIENCE)) // a connection of OpenLiteSpeed's may take one for its first answer
             .and_then(|()| stream.write_all(&http(order)))
             .and_then(|()| stream.read_to_end(&mut answer));
         let took = began.elapsed();
